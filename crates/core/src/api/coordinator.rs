@@ -1,0 +1,590 @@
+//! The coordinator's service: what nodes and clients ask of it.
+
+use async_trait::async_trait;
+
+use super::{Context, HeldChunk, NodeInfo, Result};
+use crate::data::digest::Digest;
+use crate::id::{ClusterId, Epoch, FileId, Handle, NodeId, SessionId};
+use crate::name::FileName;
+use crate::policy::{Compression, ParitySpec, PlacementStrategy, Policy, PolicySpec, StripeShape};
+
+/// The most stripes in one [`CoordinatorService::lookup`] page, one
+/// [`CoordinatorService::place`] answer, or waiting unsealed in one upload.
+pub const STRIPES_PER_CALL_MAX: usize = 64;
+/// The most entries in one [`CoordinatorService::list`] page.
+pub const ENTRIES_PER_PAGE_MAX: usize = 1000;
+/// The most inventory changes in one heartbeat; beyond it, the coordinator
+/// asks for the whole inventory.
+pub const CHANGES_PER_HEARTBEAT_MAX: usize = 4096;
+
+/// What the coordinator does for others.
+#[async_trait]
+pub trait CoordinatorService: Send + Sync {
+    /// A node says that it lives and what changed on it. A node that is not
+    /// yet a member and says so (`joins`) becomes one.
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply>;
+
+    /// A node is being stopped politely.
+    async fn leave(&self, cluster: ClusterId, node: NodeId, session: SessionId) -> Result<()>;
+
+    /// Opens an upload. Nothing is durable yet; an upload that is left alone
+    /// lapses.
+    async fn begin_put(&self, request: BeginPut) -> Result<UploadGrant>;
+
+    /// Takes note of sealed stripes and places further ones.
+    async fn place(&self, request: Place) -> Result<Vec<StripePlacement>>;
+
+    /// Names another node for one copy whose target failed; `None` when no
+    /// other may hold it, and the copy is left to repair.
+    async fn retarget(&self, request: Retarget) -> Result<Option<Target>>;
+
+    /// Makes the file visible, durably. May be repeated.
+    async fn commit(&self, request: Commit) -> Result<Committed>;
+
+    /// Gives an upload up.
+    async fn abort(&self, upload: FileId) -> Result<()>;
+
+    /// Where a file's chunks are, from stripe `first_stripe` on.
+    async fn lookup(&self, request: Lookup) -> Result<FileMap>;
+
+    /// Names in order.
+    async fn list(&self, request: List) -> Result<ListPage>;
+
+    /// Removes files.
+    async fn remove(&self, request: Remove) -> Result<Removed>;
+
+    /// Gives a file another name.
+    async fn rename(&self, request: Rename) -> Result<()>;
+
+    /// What the files under a prefix take. `""` is all of them.
+    async fn usage(&self, prefix: String) -> Result<Usage>;
+
+    /// The cluster on one page.
+    async fn status(&self) -> Result<ClusterStatus>;
+
+    /// A reader found a copy bad.
+    async fn report_bad(&self, report: BadCopy) -> Result<()>;
+}
+
+/// What a node says every three seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who speaks.
+    pub info: NodeInfo,
+    /// True when it asks to become a member (`--join`).
+    pub joins: bool,
+    /// Its space.
+    pub space: NodeSpace,
+    /// What it holds, in short.
+    pub digest: InventoryDigest,
+    /// What changed since the version that the coordinator last acknowledged.
+    /// `None` when it cannot say (restarted, or too much).
+    pub changes: Option<InventoryChanges>,
+    /// What is wrong with it, where something is (a failing disk).
+    pub trouble: Option<String>,
+}
+
+/// Space on a node, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeSpace {
+    /// All that it may use.
+    pub total: u64,
+    /// What it can still take.
+    pub free: u64,
+    /// What its chunks take.
+    pub used: u64,
+}
+
+/// What a node holds, in a few words that are the same for the same set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InventoryDigest {
+    /// The version: rises with each change, starts at 0 with each session.
+    pub version: u64,
+    /// Chunks held.
+    pub chunks: u64,
+    /// Of these, bad ones that are kept aside.
+    pub quarantined: u64,
+    /// Exclusive or of [`crate::presence::fingerprint`] of each.
+    pub fingerprint: u64,
+}
+
+/// The way from one version of an inventory to the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryChanges {
+    /// The version that the changes start from.
+    pub since: u64,
+    /// Came, or changed their goodness.
+    pub held: Vec<HeldChunk>,
+    /// Went.
+    pub gone: Vec<Handle>,
+}
+
+/// The coordinator's answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatReply {
+    /// Cluster and epoch.
+    pub context: Context,
+    /// The inventory version that the coordinator now knows, if any.
+    pub known_version: Option<u64>,
+}
+
+/// The wish to store a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeginPut {
+    /// Under which name.
+    pub name: FileName,
+    /// How many bytes, where that is known.
+    pub size: Option<u64>,
+    /// What differs from the cluster's policy.
+    pub policy: PolicyOverrides,
+    /// What to do when the name is taken.
+    pub mode: PutMode,
+    /// Refuse to store with fewer copies than the policy names.
+    pub is_strict: bool,
+    /// Take a placement that cannot keep the policy's promise.
+    pub allow_unsafe: bool,
+}
+
+/// What one `put` wants otherwise than its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PolicyOverrides {
+    /// Copies.
+    pub replication: Option<u8>,
+    /// Parity.
+    pub parity: Option<ParitySpec>,
+    /// Compression.
+    pub compression: Option<Compression>,
+    /// Chunk size, in bytes.
+    pub chunk_size: Option<u32>,
+}
+
+/// What to do when the name is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutMode {
+    /// Fail with [`super::Kind::Exists`].
+    IfAbsent,
+    /// Swap the file, atomically, at the end.
+    Replace,
+}
+
+/// An upload that may begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadGrant {
+    /// Cluster and epoch for its writes.
+    pub context: Context,
+    /// Its id, which becomes the file's.
+    pub upload: FileId,
+    /// The policy, with nothing left open.
+    pub policy: Policy,
+    /// The first stripe where the size was given and is not 0, so that a
+    /// small file needs no further call before its commit.
+    pub first: Option<StripePlacement>,
+}
+
+/// Where the chunks of one stripe shall go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StripePlacement {
+    /// Its number in the file, from 0.
+    pub index: u32,
+    /// The handle of its first data chunk; the others follow (see [`Handle`]).
+    pub first_handle: Handle,
+    /// Its shape.
+    pub shape: StripeShape,
+    /// For each chunk, data then parity, the nodes that shall hold a copy.
+    /// Fewer than the policy names when nodes are missing.
+    pub targets: Vec<Vec<Target>>,
+}
+
+/// A node to send a copy to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub node: NodeId,
+    /// Where it listens, `host:port`.
+    pub address: String,
+}
+
+/// The wish for room for more stripes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The upload.
+    pub upload: FileId,
+    /// Data chunks in each stripe wanted, in file order. May be empty.
+    pub stripes: Vec<u8>,
+    /// Stripes that are done. May be empty.
+    pub sealed: Vec<SealedStripe>,
+    /// Nodes that the client could not write to.
+    pub failed: Vec<NodeId>,
+}
+
+/// The wish for another node for one copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retarget {
+    /// The upload.
+    pub upload: FileId,
+    /// The chunk.
+    pub handle: Handle,
+    /// The target that failed.
+    pub failed: NodeId,
+    /// What it said.
+    pub reason: String,
+}
+
+/// A stripe whose copies are durable on their nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedStripe {
+    /// Its number in the file.
+    pub index: u32,
+    /// Its first handle, as it was placed.
+    pub first_handle: Handle,
+    /// Its shape; it may hold fewer data chunks than were placed.
+    pub shape: StripeShape,
+    /// Its chunks, data then parity.
+    pub chunks: Vec<SealedChunk>,
+}
+
+/// A chunk that nodes hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedChunk {
+    /// SHA-256 of its raw bytes.
+    pub digest: Digest,
+    /// Raw bytes.
+    pub raw_len: u64,
+    /// Bytes of its stored frames.
+    pub stored_len: u64,
+    /// The nodes that said that it is durable.
+    pub holders: Vec<NodeId>,
+}
+
+/// The wish to make an upload a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The upload.
+    pub upload: FileId,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Stripes that [`Place`] has not yet told of.
+    pub sealed: Vec<SealedStripe>,
+}
+
+/// A file that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The file.
+    pub info: FileInfo,
+    /// Copies that the policy names and that are left to repair.
+    pub copies_missing: u64,
+}
+
+/// Which part of which file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// Its name.
+    pub name: FileName,
+    /// The version whose further stripes are wanted; `NotFound` when the
+    /// name has another one by now.
+    pub version: Option<FileId>,
+    /// The first stripe wanted.
+    pub first_stripe: u32,
+}
+
+/// A file and where its chunks are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMap {
+    /// Cluster and epoch.
+    pub context: Context,
+    /// The file.
+    pub info: FileInfo,
+    /// Stripes from the one asked for, at most [`STRIPES_PER_CALL_MAX`].
+    pub stripes: Vec<StripeMap>,
+}
+
+/// A stripe and where its chunks are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StripeMap {
+    /// The handle of its first data chunk.
+    pub first_handle: Handle,
+    /// Its shape.
+    pub shape: StripeShape,
+    /// Its chunks, data then parity.
+    pub chunks: Vec<ChunkMap>,
+}
+
+/// A chunk and where its copies are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkMap {
+    /// SHA-256 of its raw bytes.
+    pub digest: Digest,
+    /// Raw bytes.
+    pub raw_len: u64,
+    /// Bytes of its stored frames.
+    pub stored_len: u64,
+    /// Its copies, the best to read from first.
+    pub copies: Vec<CopyAt>,
+}
+
+/// One copy of a chunk, as the coordinator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyAt {
+    /// The node that shall hold it.
+    pub node: NodeId,
+    /// Where that listens.
+    pub address: String,
+    /// What the coordinator knows of the node.
+    pub state: NodeState,
+    /// What the node says of the copy.
+    pub presence: CopyState,
+}
+
+/// What is known of one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CopyState {
+    /// The node has not told yet.
+    Unknown,
+    /// The node holds it.
+    Held,
+    /// The node holds it and found it bad.
+    Bad,
+    /// The node told what it holds, and it is not there.
+    Missing,
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodeState {
+    /// Not heard since the coordinator started.
+    Unknown,
+    /// Heard in time.
+    Online,
+    /// Missed two heartbeats.
+    Suspect,
+    /// Missed four heartbeats.
+    Offline,
+    /// Said that it stops.
+    Absent,
+}
+
+/// A file, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Its name.
+    pub name: FileName,
+    /// Its version.
+    pub id: FileId,
+    /// Logical size: its bytes.
+    pub size: u64,
+    /// Its policy.
+    pub policy: Policy,
+    /// When it was stored, ms since 1970.
+    pub created_ms: u64,
+    /// Stripes.
+    pub stripes: u32,
+    /// Data chunks.
+    pub chunks: u32,
+    /// Stored size: its data chunks once, compressed.
+    pub stored_bytes: u64,
+    /// Raw size: all copies and parity that the layout names.
+    pub raw_bytes: u64,
+    /// How many more node losses its worst stripe survives now; -1 when it
+    /// cannot be read.
+    pub spares: i32,
+    /// Copies that the policy names and that are not there now.
+    pub copies_missing: u64,
+}
+
+/// Which names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List {
+    /// They start with this.
+    pub prefix: String,
+    /// They come after this one.
+    pub after: Option<String>,
+    /// At most this many, 1 to [`ENTRIES_PER_PAGE_MAX`].
+    pub limit: u32,
+    /// Show what follows the next `/` after the prefix as one folder.
+    pub by_folder: bool,
+}
+
+/// Names in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// The entries.
+    pub entries: Vec<ListEntry>,
+    /// Give this as `after` to go on; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListEntry {
+    /// A file.
+    File(FileInfo),
+    /// All that lies under `prefix`, which ends with `/`.
+    Folder {
+        /// The folder.
+        prefix: String,
+        /// Files in it.
+        files: u64,
+        /// Their logical bytes.
+        bytes: u64,
+    },
+}
+
+/// What to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remove {
+    /// A name, or with `is_recursive` a folder (no `/` at its end needed).
+    pub path: String,
+    /// Remove all that lies under `path`.
+    pub is_recursive: bool,
+    /// Only say what would be removed.
+    pub is_dry_run: bool,
+}
+
+/// What was (or would be) removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// Files.
+    pub files: u64,
+    /// Their logical bytes.
+    pub bytes: u64,
+}
+
+/// Which name becomes which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// The file.
+    pub from: FileName,
+    /// Its new name.
+    pub to: FileName,
+    /// Whether a file of that name may be replaced.
+    pub mode: PutMode,
+}
+
+/// What files take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Files.
+    pub files: u64,
+    /// Data chunks.
+    pub chunks: u64,
+    /// Their bytes.
+    pub logical_bytes: u64,
+    /// Data chunks once, compressed.
+    pub stored_bytes: u64,
+    /// All copies and parity.
+    pub raw_bytes: u64,
+}
+
+/// The cluster on one page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The coordinator's epoch.
+    pub epoch: Epoch,
+    /// The coordinator's program.
+    pub version: String,
+    /// Now, by the coordinator's wall clock, ms since 1970.
+    pub now_ms: u64,
+    /// Seconds since the coordinator started.
+    pub uptime_s: u64,
+    /// The cluster's policy.
+    pub policy: PolicySpec,
+    /// The cluster's placement.
+    pub placement: PlacementStrategy,
+    /// True when acknowledgements do not wait for fsync.
+    pub is_relaxed: bool,
+    /// What the policy promises on the members that are there.
+    pub promise: Promise,
+    /// The members, by name.
+    pub nodes: Vec<NodeStatus>,
+    /// What all files take.
+    pub usage: Usage,
+    /// How the stripes are.
+    pub health: StripeHealth,
+    /// What repair is doing.
+    pub repair: RepairStatus,
+    /// Bytes of deleted chunks that are still on disks, as far as heard.
+    pub garbage_bytes: u64,
+}
+
+/// What a policy promises on given nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// The loss of any this many nodes loses nothing; `None` when a stripe
+    /// cannot be placed at all.
+    pub nodes_lost_max: Option<u8>,
+    /// The loss of any this many zones loses nothing, where zones are named.
+    pub zones_lost_max: Option<u8>,
+    /// The same in a sentence, and what stands in the way of more.
+    pub sentence: String,
+}
+
+/// A member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its name.
+    pub id: NodeId,
+    /// Where it listens.
+    pub address: String,
+    /// Its failure domain.
+    pub zone: Option<String>,
+    /// What is known of it.
+    pub state: NodeState,
+    /// Milliseconds since it was last heard.
+    pub heard_ms_ago: Option<u64>,
+    /// Its space.
+    pub space: NodeSpace,
+    /// Chunks that it holds.
+    pub chunks: u64,
+    /// Of these, bad ones that are kept aside.
+    pub quarantined: u64,
+    /// Its program.
+    pub version: String,
+    /// What is wrong with it, or why it is refused.
+    pub trouble: Option<String>,
+}
+
+/// How many stripes are how well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StripeHealth {
+    /// Every copy is there.
+    pub full: u64,
+    /// Copies are missing, and any one more node may go.
+    pub degraded: u64,
+    /// Readable, and one more loss may lose data.
+    pub at_risk: u64,
+    /// Not readable now: too much is on nodes that are not there.
+    pub unavailable: u64,
+    /// Not known yet: nodes have not told what they hold.
+    pub unknown: u64,
+}
+
+/// What repair is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RepairStatus {
+    /// Copies waiting to be rebuilt.
+    pub waiting: u64,
+    /// Copies being rebuilt now.
+    pub running: u64,
+    /// Copies rebuilt since the coordinator started.
+    pub done: u64,
+    /// Bytes pulled for them.
+    pub bytes_pulled: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Seconds until repair of the earliest offline node begins, if any waits.
+    pub begins_in_s: Option<u64>,
+}
+
+/// A copy that a reader found bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadCopy {
+    /// The chunk.
+    pub handle: Handle,
+    /// Where it was read.
+    pub node: NodeId,
+    /// What was wrong.
+    pub reason: String,
+}

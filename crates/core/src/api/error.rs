@@ -1,0 +1,63 @@
+//! The one error that crosses a service: a kind for the machine, one variant
+//! per reaction, and a message for the person.
+
+use std::fmt;
+
+/// A service's answer or why there is none.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What the caller should do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Not reached, overloaded, starting up: try again, or elsewhere. The
+    /// call may or may not have had its effect.
+    Unavailable,
+    /// Asked for something that can never be granted as it stands.
+    Invalid,
+    /// The caller may not do this.
+    NotAuthorised,
+    /// The name or chunk is not there.
+    NotFound,
+    /// The name is taken.
+    Exists,
+    /// This build or format version does not know how.
+    NotSupported,
+    /// Bytes failed a checksum, or cannot be recovered.
+    Integrity,
+    /// Too few nodes for the policy.
+    Insufficient,
+    /// A disk is full.
+    NoSpace,
+    /// The caller's epoch is over: ask the coordinator anew.
+    StaleEpoch,
+    /// Another cluster's node, folder or coordinator; a doubled id.
+    WrongIdentity,
+    /// The upload is not known (any more): begin the put anew.
+    UnknownUpload,
+    /// A disk failed, or a bug: this call is lost, others may succeed.
+    Internal,
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What to do about it.
+    pub kind: Kind,
+    /// What happened, to which chunk, node or file, and the nearest fix.
+    pub message: String,
+}
+
+impl Error {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

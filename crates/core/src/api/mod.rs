@@ -1,0 +1,13 @@
+//! What the roles say to each other: two services, their messages, one error.
+//!
+//! A service is implemented by the role itself, by the gRPC stub and by the
+//! simulated link. Messages are plain values, already checked for form by
+//! whoever took them off a wire; what they claim is never trusted.
+
+mod coordinator;
+mod error;
+mod node;
+
+pub use coordinator::*;
+pub use error::{Error, Kind, Result};
+pub use node::*;

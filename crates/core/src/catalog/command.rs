@@ -1,0 +1,91 @@
+//! The commands: all that ever changes a catalog.
+//!
+//! Whoever proposes a command has drawn its numbers and read its clocks.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{FileRecord, StripeRecord};
+use crate::id::{ClusterId, Epoch, FolderId, Handle, NodeId, NodeIndex};
+use crate::name::FileName;
+use crate::policy::{PlacementStrategy, PolicySpec};
+
+/// One change of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes an empty catalog that of a cluster. The first command of all.
+    Found {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Now, ms since 1970.
+        created_ms: u64,
+        /// Its policy.
+        policy: PolicySpec,
+        /// Its placement.
+        placement: PlacementStrategy,
+    },
+    /// A coordinator starts; `epoch` is higher than all before.
+    OpenEpoch {
+        /// The new epoch.
+        epoch: Epoch,
+    },
+    /// Sets what files get that ask for nothing else.
+    SetPolicy {
+        /// The policy.
+        policy: PolicySpec,
+        /// The placement.
+        placement: PlacementStrategy,
+    },
+    /// Sets numbers aside: all below `next_number` may be in use from now on.
+    ReserveNumbers {
+        /// The first number that is still free.
+        next_number: u64,
+    },
+    /// Takes a node into the cluster, or changes what is known of a member.
+    /// Another folder under a known id needs `replaces`.
+    SetMember {
+        /// Its name.
+        id: NodeId,
+        /// Its data folder.
+        folder: FolderId,
+        /// Where it listens.
+        address: String,
+        /// Its failure domain.
+        zone: Option<String>,
+        /// Its capacity in bytes.
+        capacity: u64,
+        /// Whether this folder takes the place of an earlier one.
+        replaces: bool,
+    },
+    /// Makes a file visible.
+    CommitFile {
+        /// The file. Its stripes are `stripes`, in order.
+        file: FileRecord,
+        /// Its stripes.
+        stripes: Vec<StripeRecord>,
+        /// Whether a file of that name is replaced.
+        replace: bool,
+    },
+    /// Removes files; those that are not there are passed over.
+    RemoveFiles {
+        /// Their names.
+        names: Vec<FileName>,
+    },
+    /// Gives a file another name.
+    Rename {
+        /// The present name.
+        from: FileName,
+        /// The new name.
+        to: FileName,
+        /// Whether a file of the new name is replaced.
+        replace: bool,
+    },
+    /// Changes which nodes shall hold copies of a chunk: repair's result.
+    SetCopies {
+        /// The chunk.
+        handle: Handle,
+        /// Its copies, as they must be now for the change to be made.
+        expected: Box<[NodeIndex]>,
+        /// Its copies from now on.
+        copies: Box<[NodeIndex]>,
+    },
+}

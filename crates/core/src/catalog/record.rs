@@ -1,0 +1,109 @@
+//! The rows of the catalog.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::digest::Digest;
+use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::name::FileName;
+use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
+
+/// What the catalog knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRecord {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// When it was made, ms since 1970.
+    pub created_ms: u64,
+    /// The coordinator's latest start.
+    pub epoch: Epoch,
+    /// Every number below this one may have been handed out as a handle or
+    /// file id.
+    pub next_number: u64,
+    /// The policy for files that ask for no other.
+    pub policy: PolicySpec,
+    /// How nodes are chosen.
+    pub placement: PlacementStrategy,
+    /// The index that the next new member gets.
+    pub next_index: NodeIndex,
+}
+
+/// A node that belongs to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    /// Its short number; never another member's.
+    pub index: NodeIndex,
+    /// Its name.
+    pub id: NodeId,
+    /// Its data folder.
+    pub folder: FolderId,
+    /// Where it was last reached.
+    pub address: String,
+    /// Its failure domain.
+    pub zone: Option<String>,
+    /// Its capacity in bytes, for weights.
+    pub capacity: u64,
+}
+
+/// One version of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its id; its upload's.
+    pub id: FileId,
+    /// Its name.
+    pub name: FileName,
+    /// Its bytes.
+    pub size: u64,
+    /// Its policy.
+    pub policy: Policy,
+    /// When it was stored, ms since 1970.
+    pub created_ms: u64,
+    /// First handles of its stripes, in order.
+    pub stripes: Vec<Handle>,
+}
+
+/// One stripe of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StripeRecord {
+    /// The handle of its first data chunk (see [`Handle`] for the others).
+    pub first_handle: Handle,
+    /// The file.
+    pub file: FileId,
+    /// Its number in the file.
+    pub index: u32,
+    /// Its shape.
+    pub shape: StripeShape,
+    /// Its chunks: data, then parity.
+    pub chunks: Vec<ChunkRecord>,
+}
+
+/// One chunk and its layout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRecord {
+    /// SHA-256 of its raw bytes.
+    pub digest: Digest,
+    /// Raw bytes.
+    pub raw_len: u32,
+    /// Bytes of its stored frames.
+    pub stored_len: u32,
+    /// The nodes that shall hold a copy; no order, no doubles.
+    pub copies: Box<[NodeIndex]>,
+}
+
+impl StripeRecord {
+    /// The handle of chunk `slot` (data, then parity) of this stripe.
+    #[must_use]
+    pub fn handle(&self, slot: usize) -> Handle {
+        Handle(self.first_handle.0 + u64::from(self.position(slot)))
+    }
+
+    /// The place in the code of chunk `slot` of this stripe.
+    ///
+    /// Data chunks that are not there leave a gap before the parity.
+    #[must_use]
+    pub fn position(&self, slot: usize) -> u8 {
+        let data = usize::from(self.shape.data);
+        let position =
+            if slot < data { slot } else { usize::from(self.shape.coding.data) + slot - data };
+        u8::try_from(position).expect("a stripe is at most 32 chunks wide")
+    }
+}

@@ -1,0 +1,2 @@
+//! The client: put and get, and the only place that hashes, compresses and
+//! encodes for writing.

@@ -1,0 +1,1 @@
+//! The coordinator: namespace, layouts, health, repair. Sees metadata only.

@@ -1,0 +1,1 @@
+//! How a file of known size is cut into chunks and stripes.

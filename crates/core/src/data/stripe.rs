@@ -1,0 +1,1 @@
+//! Rows: frame `r` of each chunk of a stripe, coded together.

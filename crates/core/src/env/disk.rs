@@ -1,0 +1,129 @@
+//! The disk seam: one folder, synchronous calls, to be run through the pool.
+//!
+//! A name is durable after `sync_dir` of its folder, a file's bytes after
+//! its own `sync`; neither implies the other. After a failed `sync` the
+//! bytes since the last good one must be taken as lost.
+
+use std::io;
+
+/// The folder of one process. Paths are relative to it, parted by `/`, made
+/// of names that the store chose (never a user's).
+pub trait Disk: Send + Sync {
+    /// Makes a new file.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound` (no such folder), `StorageFull`, others.
+    fn create(&self, path: &str, access: Access) -> io::Result<Box<dyn File>>;
+
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// `NotFound`, others.
+    fn open(&self, path: &str, access: Access) -> io::Result<Box<dyn File>>;
+
+    /// Moves a file to another name, over whatever has that name.
+    ///
+    /// # Errors
+    /// `NotFound`, others.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// `NotFound`, others.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// Makes a folder and those above it; one that exists is left as it is.
+    ///
+    /// # Errors
+    /// `StorageFull`, others.
+    fn create_dir(&self, path: &str) -> io::Result<()>;
+
+    /// What is in a folder (`""` is the root), sorted by name.
+    ///
+    /// # Errors
+    /// `NotFound`, others.
+    fn list(&self, path: &str) -> io::Result<Vec<Entry>>;
+
+    /// Makes the names in a folder (`""` is the root) durable.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    fn sync_dir(&self, path: &str) -> io::Result<()>;
+
+    /// The space of the volume, or of the quota that was set for it.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// An open file. Calls may come from several threads at once.
+pub trait File: Send + Sync {
+    /// Its length in bytes, including what was written but not synced.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    fn len(&self) -> io::Result<u64>;
+
+    /// True when it has no bytes.
+    ///
+    /// # Errors
+    /// As [`File::len`].
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills `bytes` from `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends first; others.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, making the file longer if needed.
+    ///
+    /// # Errors
+    /// `StorageFull`, others. What was written is then unknown.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts or lengthens (with zeros) the file.
+    ///
+    /// # Errors
+    /// `StorageFull`, others.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes the bytes and the length durable.
+    ///
+    /// # Errors
+    /// Whatever the device says; see the module's text.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// How a file is going to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anywhere, small pieces, through the page cache.
+    Random,
+    /// From start to end in large pieces, once: the page cache is not wanted.
+    Sequential,
+}
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The last part of its path.
+    pub name: String,
+    /// True for a folder.
+    pub is_dir: bool,
+    /// The length of a file in bytes, 0 for a folder.
+    pub len: u64,
+}
+
+/// Space in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What can still be written.
+    pub free: u64,
+}

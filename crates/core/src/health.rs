@@ -1,0 +1,1 @@
+//! Which nodes are there: from the time since they were heard.

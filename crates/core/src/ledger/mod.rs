@@ -1,0 +1,1 @@
+//! The catalog's durable side: redb over the disk seam.

@@ -1,0 +1,27 @@
+//! What the store is. No sockets, no files and no clocks of its own.
+//!
+//! Floors, each of which may use only those above it in this list:
+//!
+//! 1. [`data`], [`id`], [`name`], [`policy`], [`placement`]: pure bytes and pure choices.
+//! 2. [`catalog`], [`presence`], [`health`], [`repair`]: pure state, pure decisions.
+//! 3. [`env`], [`api`], [`ledger`]: the seams to disks, peers, chance and time.
+//! 4. [`coordinator`], [`node`], [`client`]: the roles. They meet in [`api`] only.
+
+pub mod data;
+pub mod id;
+pub mod name;
+pub mod placement;
+pub mod policy;
+
+pub mod catalog;
+pub mod health;
+pub mod presence;
+pub mod repair;
+
+pub mod api;
+pub mod env;
+pub mod ledger;
+
+pub mod client;
+pub mod coordinator;
+pub mod node;

@@ -1,0 +1,1 @@
+//! The node: stores, serves, verifies and rebuilds chunks.

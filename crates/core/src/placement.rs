@@ -1,0 +1,1 @@
+//! Which nodes shall hold which copies.

@@ -1,0 +1,1 @@
+//! What shall be rebuilt, from where, onto which node: a pure plan.
