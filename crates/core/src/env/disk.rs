@@ -108,6 +108,17 @@ pub enum Access {
     Sequential,
 }
 
+/// What an acknowledgement promises. Same choice on coordinator and nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// What was acknowledged is on the device: file and folder were synced.
+    #[default]
+    Strict,
+    /// What was acknowledged may be lost in a power cut: nothing waits for
+    /// the device.
+    Relaxed,
+}
+
 /// One name in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {

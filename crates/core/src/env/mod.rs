@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use disk::{Access, Disk, Entry, File, Space};
+pub use disk::{Access, Disk, Durability, Entry, File, Space};
 pub use pool::{Pool, Work, run};
 
 use crate::api::{CoordinatorService, NodeService};
