@@ -1,2 +1,99 @@
 //! The client: put and get, and the only place that hashes, compresses and
 //! encodes for writing.
+//!
+//! File bytes go straight to and from the nodes; the coordinator is asked for
+//! names and layouts only. Whatever the file's size, a bounded number of
+//! frames is held ([`window`]); a put that fails leaves nothing visible; a get
+//! hands on no byte that failed a checksum and never mixes two versions.
+//! Not here: walking folders, many files at once, drawing progress bars.
+
+mod buffer;
+mod call;
+mod error;
+mod get;
+mod progress;
+mod put;
+mod settings;
+mod sink;
+mod source;
+mod summary;
+pub mod window;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use error::ClientError;
+pub use progress::Progress;
+pub use put::PutOptions;
+pub use settings::ClientSettings;
+pub use sink::Sink;
+pub use source::{Source, StreamSource};
+pub use summary::{ChunkNote, CopyLeft, CopyReplaced, GetSummary, NOTES_MAX, NoteHow, PutSummary};
+
+use crate::api::CoordinatorService;
+use crate::env::Env;
+use crate::name::FileName;
+
+/// Stores and fetches files. Cheap to clone; one serves many files at once,
+/// but each put and each get has a memory budget of its own.
+#[derive(Clone)]
+pub struct Client {
+    env: Env,
+    coordinator: Arc<dyn CoordinatorService>,
+    settings: ClientSettings,
+    buffers: Arc<buffer::FrameBuffers>,
+}
+
+impl Client {
+    /// A client of the cluster behind `coordinator`. Nothing is sent yet.
+    pub fn new(
+        env: Env,
+        coordinator: Arc<dyn CoordinatorService>,
+        settings: ClientSettings,
+    ) -> Self {
+        Self { env, coordinator, settings, buffers: Arc::default() }
+    }
+
+    /// The coordinator as it is; see [`Client::call`] for calls that try again.
+    #[must_use]
+    pub fn coordinator(&self) -> &Arc<dyn CoordinatorService> {
+        &self.coordinator
+    }
+
+    /// Stores all bytes of `source` under a name. Returns when they are
+    /// durable and visible; when it fails, nothing is visible.
+    ///
+    /// # Errors
+    /// Kinds as the coordinator gives them (`Exists`, `Insufficient`, …);
+    /// `Invalid` when the source changed while it was read; `Internal` when
+    /// it could not be read; `Unavailable` when the coordinator did not
+    /// answer, or restarted under a source that cannot be read twice.
+    pub async fn put(
+        &self,
+        source: Source,
+        options: PutOptions,
+        progress: &Progress,
+    ) -> Result<PutSummary, ClientError> {
+        put::put(self, source, options, progress).await
+    }
+
+    /// Fetches a file, or the bytes of `range` that it has, into `sink`.
+    ///
+    /// A chunk that is read whole is held to its SHA-256; of a chunk that is
+    /// read in part only, every frame is held to its CRC32C.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown name; `Invalid` when the file was replaced
+    /// or removed while it was read; `Unavailable` when too few of its nodes
+    /// can be reached; `Integrity` when its bytes are lost or damaged beyond
+    /// what its policy survives; `Internal` when `sink` failed.
+    pub async fn get(
+        &self,
+        name: &FileName,
+        range: Option<Range<u64>>,
+        sink: &mut dyn Sink,
+        progress: &Progress,
+    ) -> Result<GetSummary, ClientError> {
+        get::get(self, name, range, sink, progress).await
+    }
+}
