@@ -1,14 +1,17 @@
 //! The names of files and the rules that they keep.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 /// A file's name: UTF-8, 1 to 1,024 bytes, segments parted by `/`; no empty,
 /// `.` or `..` segment, no control character, no backslash.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct FileName(String);
+///
+/// A clone shares the text: the catalog keeps each name in two indexes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName(Arc<str>);
 
 /// Which rule a name broke.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,12 +70,25 @@ impl FileName {
         if text.split('/').any(|segment| matches!(segment, "." | "..")) {
             return Err(BadName::DotSegment(text));
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Serialize for FileName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Ordered and compared as its text, so that maps can be asked by text.
+impl Borrow<str> for FileName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
