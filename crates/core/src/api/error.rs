@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::catalog::{Reaction, Refusal};
+
 /// A service's answer or why there is none.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -61,3 +63,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal.reaction() {
+            Reaction::Invalid => Kind::Invalid,
+            Reaction::NotFound => Kind::NotFound,
+            Reaction::Exists => Kind::Exists,
+            Reaction::Retry => Kind::Unavailable,
+            Reaction::WrongIdentity => Kind::WrongIdentity,
+            Reaction::StaleEpoch => Kind::StaleEpoch,
+        };
+        Self::new(kind, refusal.to_string())
+    }
+}

@@ -1,8 +1,37 @@
-//! The catalog: which files there are, of which chunks, on which nodes. A
-//! deterministic state machine behind one door, `apply(Command)`.
+//! The catalog: which files there are, of which chunks, on which nodes.
+//!
+//! A deterministic state machine behind one door, [`Catalog::apply`]: it
+//! reads no clock, draws no number, sees no network and no disk, and changes
+//! either everything that a command says or nothing. Two catalogs that took
+//! the same commands in the same order are equal.
+//!
+//! What a command changes is said as rows ([`Change`]); the same rows change
+//! the catalog in memory and go to the ledger, so that the two cannot drift.
+//! What nodes really hold is not here: that is presence, and is heard.
 
+mod apply;
+mod change;
+mod check;
 mod command;
+mod list;
+mod query;
 mod record;
+mod refusal;
+mod restore;
+mod state;
 
+pub use apply::{Outcome, RemovedFile};
+pub use change::Change;
 pub use command::Command;
+pub use list::{Listed, Page};
 pub use record::*;
+pub use refusal::{Reaction, Refusal};
+pub use restore::{Misfit, Rows};
+pub use state::{Catalog, Totals};
+
+/// The longest address of a member, in bytes.
+pub const ADDRESS_LENGTH_MAX: usize = 256;
+/// The longest name of a zone, in bytes.
+pub const ZONE_LENGTH_MAX: usize = 64;
+/// The most stripes of one file.
+pub const STRIPES_PER_FILE_MAX: usize = 1 << 24;

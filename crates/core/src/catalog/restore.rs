@@ -1,0 +1,158 @@
+//! A catalog from its rows: all of them fit together, or there is none.
+
+use std::collections::BTreeMap;
+
+use super::change::Change;
+use super::check::check_cluster;
+use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
+use super::refusal::Refusal;
+use super::state::Catalog;
+use crate::id::{FileId, Handle, NodeIndex};
+
+/// All rows of a catalog, in any order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// What the catalog knows of itself; `None` before it is founded.
+    pub cluster: Option<ClusterRecord>,
+    /// The members.
+    pub members: Vec<MemberRecord>,
+    /// The files.
+    pub files: Vec<FileRecord>,
+    /// The stripes.
+    pub stripes: Vec<StripeRecord>,
+}
+
+/// Rows that do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// The cluster's row breaks a rule.
+    #[error("the cluster's row: {0}")]
+    Cluster(Refusal),
+    /// There are rows, but no cluster.
+    #[error("there are members, files or stripes, but no cluster's row")]
+    NoCluster,
+    /// A member breaks a rule.
+    #[error("the row of member {}: {refusal}", .index.0)]
+    Member {
+        /// Which member.
+        index: NodeIndex,
+        /// Which rule.
+        refusal: Refusal,
+    },
+    /// A member's index was never given out.
+    #[error("the row of member {}: its index was never given out", .0.0)]
+    UnknownIndex(NodeIndex),
+    /// Two members of one name.
+    #[error("the row of member {}: another member has its name", .0.0)]
+    DoubleMember(NodeIndex),
+    /// A file breaks a rule.
+    #[error("the row of file {id}: {refusal}")]
+    File {
+        /// Which file.
+        id: FileId,
+        /// Which rule.
+        refusal: Refusal,
+    },
+    /// A file names a stripe that is not there.
+    #[error("the row of file {id}: its stripe {stripe} is not there")]
+    NoStripe {
+        /// Which file.
+        id: FileId,
+        /// Which stripe.
+        stripe: Handle,
+    },
+    /// A stripe is there twice.
+    #[error("the row of stripe {0}: there are two of it")]
+    DoubleStripe(Handle),
+    /// A stripe that no file names.
+    #[error("the row of stripe {stripe}: file {file} does not name it")]
+    Orphan {
+        /// Which stripe.
+        stripe: Handle,
+        /// The file that it says it belongs to.
+        file: FileId,
+    },
+}
+
+impl Catalog {
+    /// Makes a catalog from all its rows, checking each as if it came by a
+    /// command, and that none is missing or left over.
+    ///
+    /// # Errors
+    /// [`Misfit`] names the first row that does not fit.
+    pub fn restore(rows: Rows) -> Result<Self, Misfit> {
+        let mut catalog = Self::default();
+        let Some(cluster) = rows.cluster else {
+            let is_empty =
+                rows.members.is_empty() && rows.files.is_empty() && rows.stripes.is_empty();
+            return if is_empty { Ok(catalog) } else { Err(Misfit::NoCluster) };
+        };
+        check_cluster(&cluster).map_err(Misfit::Cluster)?;
+        let next_index = cluster.next_index;
+        catalog.enact(Change::PutCluster(cluster));
+        for member in rows.members {
+            catalog.restore_member(member, next_index)?;
+        }
+        let mut stripes = BTreeMap::new();
+        for stripe in rows.stripes {
+            let first = stripe.first_handle;
+            if stripes.insert(first, stripe).is_some() {
+                return Err(Misfit::DoubleStripe(first));
+            }
+        }
+        for file in rows.files {
+            catalog.restore_file(file, &mut stripes)?;
+        }
+        if let Some((stripe, record)) = stripes.pop_first() {
+            return Err(Misfit::Orphan { stripe, file: record.file });
+        }
+        catalog.pack();
+        Ok(catalog)
+    }
+
+    fn restore_member(
+        &mut self,
+        member: MemberRecord,
+        next_index: NodeIndex,
+    ) -> Result<(), Misfit> {
+        let index = member.index;
+        if index >= next_index {
+            return Err(Misfit::UnknownIndex(index));
+        }
+        if self.members.contains_key(&index) || self.indexes.contains_key(&member.id) {
+            return Err(Misfit::DoubleMember(index));
+        }
+        self.check_member(&member).map_err(|refusal| Misfit::Member { index, refusal })?;
+        self.enact(Change::PutMember(member));
+        Ok(())
+    }
+
+    fn restore_file(
+        &mut self,
+        file: FileRecord,
+        stripes: &mut BTreeMap<Handle, StripeRecord>,
+    ) -> Result<(), Misfit> {
+        let id = file.id;
+        let own: Vec<StripeRecord> = (file.stripes.iter())
+            .map(|first| stripes.remove(first).ok_or(Misfit::NoStripe { id, stripe: *first }))
+            .collect::<Result<_, _>>()?;
+        let taken = self.file(&file.name).map(|_| Refusal::Exists(file.name.clone()));
+        (taken.map_or(Ok(()), Err))
+            .and_then(|()| self.check_file(&file, &own))
+            .and_then(|()| self.check_name(&file.name, None))
+            .map_err(|refusal| Misfit::File { id, refusal })?;
+        for stripe in own {
+            self.enact(Change::PutStripe(stripe));
+        }
+        self.enact(Change::PutFile(file));
+        Ok(())
+    }
+
+    /// Builds the large maps anew: one made from sorted rows has full nodes,
+    /// one that grew in order has half-empty ones.
+    fn pack(&mut self) {
+        self.files = std::mem::take(&mut self.files).into_iter().collect();
+        self.names = std::mem::take(&mut self.names).into_iter().collect();
+        self.stripes = std::mem::take(&mut self.stripes).into_iter().collect();
+    }
+}
