@@ -1,1 +1,29 @@
-//! Placeholder.
+//! How the store is broken on purpose: a deterministic world of hosts, links
+//! and disks, in which the real roles run in virtual time.
+//!
+//! A seed decides everything: two runs of one seed give the same [`trace`].
+//! There is no mock of a role anywhere; only the seams of `dfs_core::env` and
+//! the way between two services are simulated.
+//!
+//! - [`world`]: a seed, virtual time, hosts: where a scenario runs.
+//! - [`host`], [`task`], [`pool`], [`rng`]: a machine and its one process.
+//! - [`disk`]: what was synced and what was not, and every way to lose it.
+//! - [`net`]: latency, loss, partitions, streams that are cut.
+//! - [`contract`]: what every implementation of a seam must do.
+
+pub mod contract;
+pub mod disk;
+pub mod host;
+pub mod net;
+pub mod pool;
+pub mod rng;
+pub mod task;
+pub mod trace;
+pub mod world;
+
+pub use disk::MemoryDisk;
+pub use host::Host;
+pub use net::Net;
+pub use rng::Rng;
+pub use task::Ended;
+pub use world::World;

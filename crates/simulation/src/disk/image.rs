@@ -1,0 +1,222 @@
+//! One file's bytes: as they are now, and what a power cut would bring back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use crate::rng::Rng;
+
+/// What is written back, and lost, as one: a page.
+pub(super) const BLOCK_SIZE: usize = 4096;
+/// What a torn write is torn into.
+const SECTOR_SIZE: usize = 512;
+
+/// The live bytes of a file, and of every block that was written since the
+/// last sync what the device has in its stead.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Image {
+    live: Vec<u8>,
+    durable_len: usize,
+    /// What the device has of blocks that were written since.
+    dirty: BTreeMap<usize, Vec<u8>>,
+    /// Blocks whose writeback failed: the live bytes look well, and no later
+    /// sync writes them again.
+    doomed: BTreeMap<usize, Vec<u8>>,
+    /// Ranges that the device cannot read until they are written anew.
+    unreadable: Vec<Range<u64>>,
+}
+
+impl Image {
+    pub(super) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.live
+    }
+
+    pub(super) fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if self.unreadable.iter().any(|bad| bad.start < end && offset < bad.end) {
+            return Err(io::Error::other("simulated I/O error: unreadable sector"));
+        }
+        let range = usize_range(offset, end);
+        let Some(found) = self.live.get(range) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        bytes.copy_from_slice(found);
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let range = usize_range(offset, offset.saturating_add(bytes.len() as u64));
+        self.touch(range.start.min(self.live.len())..range.end);
+        if self.live.len() < range.end {
+            self.live.resize(range.end, 0);
+        }
+        self.live[range.clone()].copy_from_slice(bytes);
+        self.unreadable
+            .retain(|bad| bad.end <= range.start as u64 || range.end as u64 <= bad.start);
+    }
+
+    pub(super) fn set_len(&mut self, len: usize) {
+        self.touch(len.min(self.live.len())..len.max(self.live.len()));
+        self.live.resize(len, 0);
+    }
+
+    pub(super) fn sync(&mut self) {
+        self.dirty.clear();
+        self.durable_len = self.live.len();
+    }
+
+    /// A sync that failed: what was dirty is clean and lost (F9).
+    pub(super) fn fail_sync(&mut self) {
+        self.doomed.append(&mut self.dirty);
+    }
+
+    /// Takes the power away: each block that was not synced is kept, lost or
+    /// torn, and the length is anywhere between the old and the new.
+    pub(super) fn crash(&mut self, rng: &mut Rng) {
+        if self.dirty.is_empty() && self.doomed.is_empty() && self.durable_len == self.live.len() {
+            return;
+        }
+        let (short, long) = order(self.durable_len, self.live.len());
+        let len = match rng.below(3) {
+            0 => self.durable_len,
+            1 => self.live.len(),
+            _ => short + to_usize(rng.below((long - short) as u64 + 1)),
+        };
+        self.live.resize(long, 0);
+        for (block, before) in std::mem::take(&mut self.dirty) {
+            match rng.below(8) {
+                0..=3 => self.restore(block, &before, |_| true),
+                4 => {
+                    let kept = rng.next_u64();
+                    self.restore(block, &before, |sector| kept >> sector & 1 == 0);
+                }
+                _ => {}
+            }
+        }
+        for (block, before) in std::mem::take(&mut self.doomed) {
+            self.restore(block, &before, |_| true);
+        }
+        self.live.truncate(len);
+        self.durable_len = len;
+    }
+
+    /// Turns one bit, on the device and in memory.
+    pub(super) fn flip(&mut self, offset: u64, bit: u8) {
+        if let Some(byte) = self.live.get_mut(to_usize(offset)) {
+            *byte ^= 1 << (bit % 8);
+        }
+    }
+
+    pub(super) fn make_unreadable(&mut self, range: Range<u64>) {
+        self.unreadable.push(range);
+    }
+
+    /// Keeps what the device has of the blocks that `range` is going to
+    /// change, unless that is kept already.
+    fn touch(&mut self, range: Range<usize>) {
+        for block in range.start / BLOCK_SIZE..range.end.div_ceil(BLOCK_SIZE) {
+            if let Some(before) = self.doomed.remove(&block) {
+                self.dirty.entry(block).or_insert(before);
+            } else if !self.dirty.contains_key(&block) {
+                let start = (block * BLOCK_SIZE).min(self.live.len());
+                let end = (start + BLOCK_SIZE).min(self.live.len());
+                self.dirty.insert(block, self.live[start..end].to_vec());
+            }
+        }
+    }
+
+    /// Puts back the sectors of `block` that `is_lost` names.
+    fn restore(&mut self, block: usize, before: &[u8], is_lost: impl Fn(usize) -> bool) {
+        let start = (block * BLOCK_SIZE).min(self.live.len());
+        let end = (start + BLOCK_SIZE).min(self.live.len());
+        for (sector, now) in self.live[start..end].chunks_mut(SECTOR_SIZE).enumerate() {
+            if is_lost(sector) {
+                let old = before.get(sector * SECTOR_SIZE..).unwrap_or_default();
+                let known = old.len().min(now.len());
+                now[..known].copy_from_slice(&old[..known]);
+                now[known..].fill(0);
+            }
+        }
+    }
+}
+
+fn order(a: usize, b: usize) -> (usize, usize) {
+    if a < b { (a, b) } else { (b, a) }
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).expect("simulated files fit into memory")
+}
+
+fn usize_range(start: u64, end: u64) -> Range<usize> {
+    to_usize(start)..to_usize(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crashed(image: &Image, seed: u64) -> Vec<u8> {
+        let mut image = image.clone();
+        image.crash(&mut Rng::new(seed));
+        image.live
+    }
+
+    #[test]
+    fn synced_bytes_outlive_every_crash() {
+        let mut image = Image::default();
+        image.write(0, &[7; 10_000]);
+        image.sync();
+        for seed in 0..50 {
+            assert_eq!(crashed(&image, seed), [7; 10_000]);
+        }
+    }
+
+    #[test]
+    fn unsynced_blocks_are_lost_kept_and_torn_one_by_one() {
+        let mut image = Image::default();
+        image.write(0, &[1; 3 * BLOCK_SIZE]);
+        image.sync();
+        image.write(0, &[2; 3 * BLOCK_SIZE]);
+        let outcomes: Vec<Vec<u8>> = (0..200).map(|seed| crashed(&image, seed)).collect();
+        let has = |outcome: fn(&[u8]) -> bool| outcomes.iter().any(|bytes| outcome(bytes));
+        assert!(outcomes.iter().flatten().all(|byte| matches!(byte, 1 | 2)));
+        assert!(has(|bytes| bytes.iter().all(|b| *b == 1)), "all lost");
+        assert!(has(|bytes| bytes.iter().all(|b| *b == 2)), "all kept");
+        assert!(has(|bytes| bytes[0] == 1 && bytes[BLOCK_SIZE] == 2), "a later block alone");
+        let is_torn = |block: &[u8]| block.contains(&1) && block.contains(&2);
+        assert!(outcomes.iter().any(|bytes| bytes.chunks(BLOCK_SIZE).any(is_torn)), "torn");
+    }
+
+    #[test]
+    fn an_unsynced_cut_may_come_back() {
+        let mut image = Image::default();
+        image.write(0, &[5; 9000]);
+        image.sync();
+        image.set_len(100);
+        let outcomes: Vec<Vec<u8>> = (0..50).map(|seed| crashed(&image, seed)).collect();
+        assert!(outcomes.iter().any(|bytes| bytes.len() == 100));
+        assert!(outcomes.iter().any(|bytes| *bytes == [5; 9000]));
+    }
+
+    #[test]
+    fn after_a_failed_sync_a_good_one_proves_nothing() {
+        let mut image = Image::default();
+        image.write(0, &[1; BLOCK_SIZE]);
+        image.sync();
+        image.write(0, &[2; BLOCK_SIZE]);
+        image.fail_sync();
+        image.sync();
+        assert_eq!(crashed(&image, 1), [1; BLOCK_SIZE], "the page was clean, and lost");
+        image.write(0, &[3; BLOCK_SIZE]);
+        image.sync();
+        assert_eq!(crashed(&image, 1), [3; BLOCK_SIZE], "written anew, it counts");
+    }
+}

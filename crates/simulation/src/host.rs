@@ -1,0 +1,216 @@
+//! A simulated machine: one disk, one process at a time, a name on the
+//! network, a clock that may be wrong.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dfs_core::api::{CoordinatorService, NodeService};
+use dfs_core::env::{Env, WallClock};
+
+use crate::disk::MemoryDisk;
+use crate::net::{Net, SimulatedPeers};
+use crate::pool::InlinePool;
+use crate::rng::{Rng, SeededRandom};
+use crate::task::{Panics, Running, TaskGroup};
+use crate::trace::{self, Trace};
+
+/// The wall clock of every host when the world begins: 2026-01-01T00:00:00Z.
+pub const WALL_START_MS: u64 = 1_767_225_600_000;
+
+/// One machine.
+pub struct Host {
+    name: String,
+    address: String,
+    disk: MemoryDisk,
+    net: Net,
+    trace: Trace,
+    panics: Panics,
+    seed: u64,
+    disk_latency_us: Arc<AtomicU64>,
+    wall_skew_ms: Arc<AtomicI64>,
+    process: Mutex<Process>,
+}
+
+/// What runs on a machine now.
+struct Process {
+    /// How many there were.
+    starts: u64,
+    tasks: TaskGroup,
+    node: Option<Arc<dyn NodeService>>,
+    coordinator: Option<Arc<dyn CoordinatorService>>,
+    env: Option<Env>,
+    crash_rng: Rng,
+}
+
+impl Host {
+    pub(crate) fn new(
+        name: &str,
+        address: &str,
+        seed: u64,
+        net: Net,
+        trace: Trace,
+        panics: Panics,
+    ) -> Arc<Self> {
+        let tasks = TaskGroup::new(panics.clone());
+        tasks.end();
+        let host = Arc::new(Self {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            disk: MemoryDisk::new(name, trace.clone()),
+            net,
+            trace,
+            panics,
+            seed,
+            disk_latency_us: Arc::default(),
+            wall_skew_ms: Arc::default(),
+            process: Mutex::new(Process {
+                starts: 0,
+                tasks,
+                node: None,
+                coordinator: None,
+                env: None,
+                crash_rng: Rng::derive(seed, &format!("{name}/crash")),
+            }),
+        });
+        let weak = Arc::downgrade(&host);
+        host.disk.on_power_cut(move || {
+            if let Some(host) = weak.upgrade() {
+                host.kill();
+            }
+        });
+        host
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its services are reached, `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub fn disk(&self) -> &MemoryDisk {
+        &self.disk
+    }
+
+    /// Starts a process (after killing the one before) and gives its world.
+    pub fn start(self: &Arc<Self>) -> Env {
+        self.kill();
+        let mut process = self.process();
+        process.starts += 1;
+        self.trace.event(&self.name, format_args!("start {}", process.starts));
+        process.tasks = TaskGroup::new(self.panics.clone());
+        let chance = Rng::derive(self.seed, &format!("{}/{}", self.name, process.starts));
+        let pool = InlinePool::new(self.disk_latency_us.clone(), process.tasks.clone());
+        let env = Env {
+            disk: self.disk.handle(),
+            pool: Arc::new(pool),
+            random: Arc::new(SeededRandom::new(chance)),
+            wall: Arc::new(HostClock(self.wall_skew_ms.clone())),
+            spawner: Arc::new(process.tasks.clone()),
+            peers: Arc::new(SimulatedPeers::new(self.net.clone(), &self.name)),
+        };
+        process.env = Some(env.clone());
+        env
+    }
+
+    /// The world of the process that runs now.
+    ///
+    /// # Panics
+    /// When none does.
+    #[must_use]
+    pub fn env(&self) -> Env {
+        self.process().env.clone().unwrap_or_else(|| panic!("{} is not started", self.name))
+    }
+
+    /// Runs `work` in its process. It ends with the process.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
+        self.tasks().spawn(work)
+    }
+
+    /// Opens its port for a node's service.
+    pub fn serve_node(&self, node: Arc<dyn NodeService>) {
+        self.process().node = Some(node);
+    }
+
+    /// Opens its port for a coordinator's service.
+    pub fn serve_coordinator(&self, coordinator: Arc<dyn CoordinatorService>) {
+        self.process().coordinator = Some(coordinator);
+    }
+
+    /// Kills its process where it stands (`kill -9`). The page cache stays.
+    pub fn kill(&self) {
+        let mut process = self.process();
+        if process.env.is_none() {
+            return;
+        }
+        self.trace.event(&self.name, format_args!("killed"));
+        let env = process.env.take();
+        let services = (process.node.take(), process.coordinator.take());
+        let tasks = process.tasks.clone();
+        drop(process);
+        self.disk.detach();
+        tasks.end();
+        drop((env, services));
+    }
+
+    /// Cuts its power: the process is gone, and what it did not sync may be.
+    pub fn crash(&self) {
+        self.kill();
+        let mut process = self.process();
+        self.trace.event(&self.name, format_args!("power cut"));
+        self.disk.crash(&mut process.crash_rng);
+    }
+
+    /// True while a process runs.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.process().env.is_some()
+    }
+
+    /// Makes each disk job take this long (F12).
+    pub fn set_disk_latency_us(&self, latency_us: u64) {
+        self.disk_latency_us.store(latency_us, Ordering::Relaxed);
+    }
+
+    /// Sets its wall clock off by this much (F16).
+    pub fn set_wall_skew_ms(&self, skew_ms: i64) {
+        self.wall_skew_ms.store(skew_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tasks(&self) -> TaskGroup {
+        self.process().tasks.clone()
+    }
+
+    pub(crate) fn node(&self) -> Option<Arc<dyn NodeService>> {
+        self.process().node.clone()
+    }
+
+    pub(crate) fn coordinator(&self) -> Option<Arc<dyn CoordinatorService>> {
+        self.process().coordinator.clone()
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Virtual time as people read it.
+struct HostClock(Arc<AtomicI64>);
+
+impl WallClock for HostClock {
+    fn now_ms(&self) -> u64 {
+        let true_ms = WALL_START_MS + trace::elapsed_ms();
+        true_ms.saturating_add_signed(self.0.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,97 @@
+//! A coordinator's service over the simulated network.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dfs_core::api::{
+    BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
+    HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename, Result, Retarget,
+    StripePlacement, Target, UploadGrant, Usage,
+};
+use dfs_core::id::{ClusterId, FileId, NodeId, SessionId};
+
+use super::CALL_DEADLINE;
+use super::path::Path;
+use crate::host::Host;
+
+type Service = Arc<dyn CoordinatorService>;
+
+/// See the module's text.
+pub(super) struct CoordinatorLink(Path);
+
+impl CoordinatorLink {
+    pub(super) fn new(path: Path) -> Self {
+        Self(path)
+    }
+
+    async fn ask<T: Send + 'static, F>(
+        &self,
+        what: &'static str,
+        ask: impl FnOnce(Service) -> F + Send,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.0.call(what, CALL_DEADLINE, Host::coordinator, ask).await
+    }
+}
+
+#[async_trait]
+impl CoordinatorService for CoordinatorLink {
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
+        self.ask("heartbeat", |to: Service| async move { to.heartbeat(heartbeat).await }).await
+    }
+
+    async fn leave(&self, cluster: ClusterId, node: NodeId, session: SessionId) -> Result<()> {
+        let ask = |to: Service| async move { to.leave(cluster, node, session).await };
+        self.ask("leave", ask).await
+    }
+
+    async fn begin_put(&self, request: BeginPut) -> Result<UploadGrant> {
+        self.ask("begin_put", |to: Service| async move { to.begin_put(request).await }).await
+    }
+
+    async fn place(&self, request: Place) -> Result<Vec<StripePlacement>> {
+        self.ask("place", |to: Service| async move { to.place(request).await }).await
+    }
+
+    async fn retarget(&self, request: Retarget) -> Result<Option<Target>> {
+        self.ask("retarget", |to: Service| async move { to.retarget(request).await }).await
+    }
+
+    async fn commit(&self, request: Commit) -> Result<Committed> {
+        self.ask("commit", |to: Service| async move { to.commit(request).await }).await
+    }
+
+    async fn abort(&self, upload: FileId) -> Result<()> {
+        self.ask("abort", move |to: Service| async move { to.abort(upload).await }).await
+    }
+
+    async fn lookup(&self, request: Lookup) -> Result<FileMap> {
+        self.ask("lookup", |to: Service| async move { to.lookup(request).await }).await
+    }
+
+    async fn list(&self, request: List) -> Result<ListPage> {
+        self.ask("list", |to: Service| async move { to.list(request).await }).await
+    }
+
+    async fn remove(&self, request: Remove) -> Result<Removed> {
+        self.ask("remove", |to: Service| async move { to.remove(request).await }).await
+    }
+
+    async fn rename(&self, request: Rename) -> Result<()> {
+        self.ask("rename", |to: Service| async move { to.rename(request).await }).await
+    }
+
+    async fn usage(&self, prefix: String) -> Result<Usage> {
+        self.ask("usage", |to: Service| async move { to.usage(prefix).await }).await
+    }
+
+    async fn status(&self) -> Result<ClusterStatus> {
+        self.ask("status", |to: Service| async move { to.status().await }).await
+    }
+
+    async fn report_bad(&self, report: BadCopy) -> Result<()> {
+        self.ask("report_bad", |to: Service| async move { to.report_bad(report).await }).await
+    }
+}

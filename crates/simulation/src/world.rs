@@ -1,0 +1,142 @@
+//! One simulated world: a seed, a network, hosts, one trace, virtual time.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dfs_core::data::digest::Digest;
+
+use crate::host::Host;
+use crate::net::Net;
+use crate::rng::Rng;
+use crate::task::Panics;
+use crate::trace::{self, Trace};
+
+/// Virtual time that a scenario may take before it counts as stuck.
+pub const SCENARIO_TIME_MAX: Duration = Duration::from_secs(48 * 3600);
+/// Trace lines that a failing scenario prints.
+const FAILURE_LINES: usize = 60;
+
+/// A world. It lives on one thread, in virtual time, and is the same each
+/// time for the same seed.
+pub struct World {
+    seed: u64,
+    net: Net,
+    trace: Trace,
+    panics: Panics,
+    hosts: Mutex<BTreeMap<String, Arc<Host>>>,
+}
+
+impl World {
+    /// Runs `scenario` in a new world and gives what it returned.
+    ///
+    /// # Panics
+    /// When the scenario or any task of its hosts panicked; the seed and the
+    /// end of the trace are printed.
+    pub fn run<T>(seed: u64, scenario: impl AsyncFnOnce(&World) -> T) -> T {
+        Self::run_traced(seed, scenario).0
+    }
+
+    /// The same, with the digest of the trace.
+    ///
+    /// # Panics
+    /// As [`World::run`].
+    pub fn run_traced<T>(seed: u64, scenario: impl AsyncFnOnce(&World) -> T) -> (T, Digest) {
+        let trace = Trace::default();
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_in(seed, trace.clone(), scenario)));
+        match outcome {
+            Ok(value) => (value, trace.digest()),
+            Err(panic) => {
+                eprintln!("seed {seed} failed; the last events of its trace:");
+                for line in trace.tail(FAILURE_LINES) {
+                    eprintln!("{line}");
+                }
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// The seed that all chance comes from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// A generator for the test itself, independent of all others.
+    #[must_use]
+    pub fn rng(&self, name: &str) -> Rng {
+        Rng::derive(self.seed, &format!("test/{name}"))
+    }
+
+    /// Adds a machine with an empty disk, reached at `name:port`. Nothing
+    /// runs on it before [`Host::start`].
+    pub fn add_host(&self, name: &str, port: u16) -> Arc<Host> {
+        let address = format!("{name}:{port}");
+        let (net, trace) = (self.net.clone(), self.trace.clone());
+        let host = Host::new(name, &address, self.seed, net, trace, self.panics.clone());
+        self.net.connect(host.clone());
+        self.hosts().insert(name.to_owned(), host.clone());
+        host
+    }
+
+    /// The machine of that name.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Arc<Host> {
+        let hosts = self.hosts();
+        hosts.get(name).unwrap_or_else(|| panic!("there is no host {name}")).clone()
+    }
+
+    /// Lets virtual time pass.
+    pub async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Host>>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every process, so that nothing holds anything any more.
+    fn close(&self) {
+        let hosts = std::mem::take(&mut *self.hosts());
+        for host in hosts.values() {
+            host.kill();
+        }
+        self.net.disconnect_all();
+    }
+}
+
+fn run_in<T>(seed: u64, trace: Trace, scenario: impl AsyncFnOnce(&World) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without I/O needs nothing from the system");
+    runtime.block_on(async {
+        trace::start_clock();
+        let panics = Panics::default();
+        let net = Net::new(Rng::derive(seed, "net"), trace.clone());
+        let world = World { seed, net, trace, panics: panics.clone(), hosts: Mutex::default() };
+        let value = tokio::time::timeout(SCENARIO_TIME_MAX, scenario(&world)).await;
+        world.close();
+        // Killed tasks are dropped when the scheduler comes by.
+        tokio::task::yield_now().await;
+        assert_eq!(panics.list(), Vec::<String>::new(), "tasks of simulated hosts panicked");
+        value.unwrap_or_else(|_| panic!("the scenario did not end in {SCENARIO_TIME_MAX:?}"))
+    })
+}
