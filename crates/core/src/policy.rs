@@ -1,6 +1,10 @@
 //! What a file is worth: how often it is copied, how it is coded, how it is cut.
 
+mod text;
+
 use serde::{Deserialize, Serialize};
+
+pub use text::BadPolicy;
 
 /// The chunk size when nothing else is said: 64 MiB.
 pub const CHUNK_SIZE_DEFAULT: u32 = 64 << 20;
@@ -93,6 +97,19 @@ pub struct PolicySpec {
     pub chunk_size: u32,
 }
 
+/// What one `put` wants otherwise than its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PolicyOverrides {
+    /// Copies.
+    pub replication: Option<u8>,
+    /// Parity.
+    pub parity: Option<ParitySpec>,
+    /// Compression.
+    pub compression: Option<Compression>,
+    /// Chunk size, in bytes.
+    pub chunk_size: Option<u32>,
+}
+
 /// The policy of one file, recorded with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policy {
@@ -104,6 +121,89 @@ pub struct Policy {
     pub compression: Compression,
     /// The largest chunk, in bytes.
     pub chunk_size: u32,
+}
+
+impl PolicySpec {
+    /// This policy with what one `put` wants otherwise.
+    #[must_use]
+    pub fn with(self, overrides: &PolicyOverrides) -> Self {
+        Self {
+            replication: overrides.replication.unwrap_or(self.replication),
+            parity: overrides.parity.unwrap_or(self.parity),
+            compression: overrides.compression.unwrap_or(self.compression),
+            chunk_size: overrides.chunk_size.unwrap_or(self.chunk_size),
+        }
+    }
+
+    /// Checks every number against its bounds.
+    ///
+    /// # Errors
+    /// [`BadPolicy`] says which number is out of which bounds.
+    pub fn validate(&self) -> Result<(), BadPolicy> {
+        if !(1..=REPLICATION_MAX).contains(&self.replication) {
+            return Err(BadPolicy::Replication(u64::from(self.replication)));
+        }
+        let size = self.chunk_size;
+        if !(CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&size)
+            || !size.is_multiple_of(CHUNK_SIZE_MIN)
+        {
+            return Err(BadPolicy::ChunkSize(u64::from(size)));
+        }
+        self.parity.validate()
+    }
+
+    /// The policy that a file gets in a cluster of `nodes` members: `xor`
+    /// alone becomes `xor:4`, or fewer data chunks where there are fewer
+    /// than five nodes. Everything else stays as it was asked for.
+    ///
+    /// # Errors
+    /// [`BadPolicy`] as from [`Self::validate`].
+    pub fn resolve(&self, nodes: usize) -> Result<Policy, BadPolicy> {
+        self.validate()?;
+        let fit = u8::try_from(nodes.saturating_sub(1)).unwrap_or(u8::MAX);
+        let coding = match self.parity {
+            ParitySpec::None => Coding { code: Code::None, data: 1, parity: 0 },
+            ParitySpec::XorAuto => {
+                Coding { code: Code::Xor, data: fit.clamp(1, XOR_DATA_DEFAULT), parity: 1 }
+            }
+            ParitySpec::Xor { data } => Coding { code: Code::Xor, data, parity: 1 },
+            ParitySpec::ReedSolomon { data, parity } => {
+                Coding { code: Code::ReedSolomon, data, parity }
+            }
+        };
+        Ok(Policy {
+            replication: self.replication,
+            coding,
+            compression: self.compression,
+            chunk_size: self.chunk_size,
+        })
+    }
+}
+
+impl Policy {
+    /// How many nodes a complete stripe must be able to lose, any of them:
+    /// as many as its replication alone or its parity alone survives.
+    ///
+    /// With every copy on a node of its own it survives more, R + M - 1; the
+    /// promise is kept to what still holds when data and parity share nodes,
+    /// as they do in a small cluster.
+    #[must_use]
+    pub fn promised_losses(&self) -> u8 {
+        self.replication.saturating_sub(1).max(self.coding.parity)
+    }
+
+    /// Copies that the policy names for chunk `slot` (data, then parity) of
+    /// a stripe of `shape`.
+    #[must_use]
+    pub fn copies_of(&self, shape: StripeShape, slot: usize) -> usize {
+        if slot < usize::from(shape.data) { usize::from(self.replication) } else { 1 }
+    }
+
+    /// The shape of a stripe of this policy that holds all its data chunks.
+    #[must_use]
+    pub fn full_shape(&self) -> StripeShape {
+        StripeShape { coding: self.coding, data: self.coding.data }
+    }
 }
 
 /// The shape of one stripe.

@@ -1,6 +1,54 @@
 //! What nodes say that they hold. Heard, never logged.
 
-use crate::api::HeldChunk;
+use crate::id::Handle;
+
+/// One chunk that a node holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeldChunk {
+    /// Which chunk.
+    pub handle: Handle,
+    /// What it takes on disk, in bytes.
+    pub stored_bytes: u64,
+    /// False when it was found bad and is kept aside.
+    pub is_good: bool,
+}
+
+/// What a node holds, in a few words that are the same for the same set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InventoryDigest {
+    /// The version: rises with each change, starts at 0 with each session.
+    pub version: u64,
+    /// Chunks held.
+    pub chunks: u64,
+    /// Of these, bad ones that are kept aside.
+    pub quarantined: u64,
+    /// Exclusive or of [`fingerprint()`] of each.
+    pub fingerprint: u64,
+}
+
+/// The way from one version of an inventory to the present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventoryChanges {
+    /// The version that the changes start from.
+    pub since: u64,
+    /// Came, or changed their goodness.
+    pub held: Vec<HeldChunk>,
+    /// Went.
+    pub gone: Vec<Handle>,
+}
+
+/// What is known of one copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CopyState {
+    /// The node has not told yet.
+    Unknown,
+    /// The node holds it.
+    Held,
+    /// The node holds it and found it bad.
+    Bad,
+    /// The node told what it holds, and it is not there.
+    Missing,
+}
 
 /// What one held chunk adds to an inventory's fingerprint.
 #[must_use]

@@ -2,11 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{Context, HeldChunk, NodeInfo, Result};
+use super::{
+    Context, CopyState, InventoryChanges, InventoryDigest, NodeInfo, NodeState, PolicyOverrides,
+    Promise, Result, StripeHealth,
+};
 use crate::data::digest::Digest;
 use crate::id::{ClusterId, Epoch, FileId, Handle, NodeId, SessionId};
 use crate::name::FileName;
-use crate::policy::{Compression, ParitySpec, PlacementStrategy, Policy, PolicySpec, StripeShape};
+use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
 
 /// The most stripes in one [`CoordinatorService::lookup`] page, one
 /// [`CoordinatorService::place`] answer, or waiting unsealed in one upload.
@@ -95,30 +98,6 @@ pub struct NodeSpace {
     pub used: u64,
 }
 
-/// What a node holds, in a few words that are the same for the same set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct InventoryDigest {
-    /// The version: rises with each change, starts at 0 with each session.
-    pub version: u64,
-    /// Chunks held.
-    pub chunks: u64,
-    /// Of these, bad ones that are kept aside.
-    pub quarantined: u64,
-    /// Exclusive or of [`crate::presence::fingerprint`] of each.
-    pub fingerprint: u64,
-}
-
-/// The way from one version of an inventory to the present one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InventoryChanges {
-    /// The version that the changes start from.
-    pub since: u64,
-    /// Came, or changed their goodness.
-    pub held: Vec<HeldChunk>,
-    /// Went.
-    pub gone: Vec<Handle>,
-}
-
 /// The coordinator's answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatReply {
@@ -143,19 +122,6 @@ pub struct BeginPut {
     pub is_strict: bool,
     /// Take a placement that cannot keep the policy's promise.
     pub allow_unsafe: bool,
-}
-
-/// What one `put` wants otherwise than its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PolicyOverrides {
-    /// Copies.
-    pub replication: Option<u8>,
-    /// Parity.
-    pub parity: Option<ParitySpec>,
-    /// Compression.
-    pub compression: Option<Compression>,
-    /// Chunk size, in bytes.
-    pub chunk_size: Option<u32>,
 }
 
 /// What to do when the name is taken.
@@ -336,34 +302,6 @@ pub struct CopyAt {
     pub presence: CopyState,
 }
 
-/// What is known of one copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CopyState {
-    /// The node has not told yet.
-    Unknown,
-    /// The node holds it.
-    Held,
-    /// The node holds it and found it bad.
-    Bad,
-    /// The node told what it holds, and it is not there.
-    Missing,
-}
-
-/// What is known of one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NodeState {
-    /// Not heard since the coordinator started.
-    Unknown,
-    /// Heard in time.
-    Online,
-    /// Missed two heartbeats.
-    Suspect,
-    /// Missed four heartbeats.
-    Offline,
-    /// Said that it stops.
-    Absent,
-}
-
 /// A file, in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileInfo {
@@ -509,18 +447,6 @@ pub struct ClusterStatus {
     pub garbage_bytes: u64,
 }
 
-/// What a policy promises on given nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Promise {
-    /// The loss of any this many nodes loses nothing; `None` when a stripe
-    /// cannot be placed at all.
-    pub nodes_lost_max: Option<u8>,
-    /// The loss of any this many zones loses nothing, where zones are named.
-    pub zones_lost_max: Option<u8>,
-    /// The same in a sentence, and what stands in the way of more.
-    pub sentence: String,
-}
-
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -544,21 +470,6 @@ pub struct NodeStatus {
     pub version: String,
     /// What is wrong with it, or why it is refused.
     pub trouble: Option<String>,
-}
-
-/// How many stripes are how well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StripeHealth {
-    /// Every copy is there.
-    pub full: u64,
-    /// Copies are missing, and any one more node may go.
-    pub degraded: u64,
-    /// Readable, and one more loss may lose data.
-    pub at_risk: u64,
-    /// Not readable now: too much is on nodes that are not there.
-    pub unavailable: u64,
-    /// Not known yet: nodes have not told what they hold.
-    pub unknown: u64,
 }
 
 /// What repair is doing.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::catalog::{Reaction, Refusal};
+use crate::placement::PlacementError;
 
 /// A service's answer or why there is none.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -73,6 +74,17 @@ impl From<Refusal> for Error {
             Reaction::Retry => Kind::Unavailable,
             Reaction::WrongIdentity => Kind::WrongIdentity,
             Reaction::StaleEpoch => Kind::StaleEpoch,
+        };
+        Self::new(kind, refusal.to_string())
+    }
+}
+
+impl From<PlacementError> for Error {
+    fn from(refusal: PlacementError) -> Self {
+        let kind = match refusal {
+            PlacementError::Policy(_) => Kind::Invalid,
+            PlacementError::TooFewNodes(_) => Kind::Insufficient,
+            PlacementError::NoSpace(_) => Kind::NoSpace,
         };
         Self::new(kind, refusal.to_string())
     }

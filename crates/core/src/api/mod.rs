@@ -11,3 +11,10 @@ mod node;
 pub use coordinator::*;
 pub use error::{Error, Kind, Result};
 pub use node::*;
+
+// What the floors below define and messages carry.
+pub use crate::health::NodeState;
+pub use crate::placement::Promise;
+pub use crate::policy::PolicyOverrides;
+pub use crate::presence::{CopyState, HeldChunk, InventoryChanges, InventoryDigest};
+pub use crate::repair::StripeHealth;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::Result;
+use super::{HeldChunk, Result};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
 use crate::data::digest::Digest;
 use crate::id::{ClusterId, Epoch, FolderId, Handle, NodeId, SessionId};
@@ -185,15 +185,4 @@ pub struct InventoryPage {
     pub chunks: Vec<HeldChunk>,
     /// True when nothing follows.
     pub is_last: bool,
-}
-
-/// One chunk that a node holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HeldChunk {
-    /// Which chunk.
-    pub handle: Handle,
-    /// What it takes on disk, in bytes.
-    pub stored_bytes: u64,
-    /// False when it was found bad and is kept aside.
-    pub is_good: bool,
 }

@@ -1,1 +1,0 @@
-//! Which nodes shall hold which copies.
