@@ -9,6 +9,7 @@
 //! - [`host`], [`task`], [`pool`], [`rng`]: a machine and its one process.
 //! - [`disk`]: what was synced and what was not, and every way to lose it.
 //! - [`net`]: latency, loss, partitions, streams that are cut.
+//! - [`sample`]: chunks and stripes as a client makes them.
 //! - [`contract`]: what every implementation of a seam must do.
 
 pub mod contract;
@@ -17,6 +18,7 @@ pub mod host;
 pub mod net;
 pub mod pool;
 pub mod rng;
+pub mod sample;
 pub mod task;
 pub mod trace;
 pub mod world;

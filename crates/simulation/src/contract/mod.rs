@@ -2,3 +2,4 @@
 //! to be run on the simulated one and on the real one.
 
 pub mod disk;
+pub mod node;
