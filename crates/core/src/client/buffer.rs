@@ -54,9 +54,16 @@ impl FrameBuffers {
         bytes
     }
 
-    /// Takes back a buffer that was not shared.
+    /// Takes back a buffer that was not shared: the next to be taken, while
+    /// it is still in the cache.
     pub(super) fn give_back(&self, buffer: Vec<u8>) {
-        drop(self.share(buffer));
+        if buffer.capacity() < KEPT_BYTES_MIN {
+            return;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_MAX {
+            kept.push_front(Bytes::from(buffer));
+        }
     }
 }
 

@@ -97,3 +97,26 @@ impl Client {
         get::get(self, name, range, sink, progress).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(future: T) -> T {
+        future
+    }
+
+    /// Callers run many files at once on a runtime of several threads.
+    #[expect(dead_code, reason = "that it compiles is the test")]
+    async fn puts_and_gets_may_run_on_any_thread(
+        client: &Client,
+        source: Source,
+        options: PutOptions,
+        sink: &mut dyn Sink,
+        progress: &Progress,
+    ) {
+        let name = options.name.clone();
+        let _ = is_send(client.put(source, options, progress)).await;
+        let _ = is_send(client.get(&name, None, sink, progress)).await;
+    }
+}

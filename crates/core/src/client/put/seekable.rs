@@ -1,0 +1,111 @@
+//! A put whose source can be read anywhere: several stripes at once, placed
+//! ahead in batches.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::Written;
+use super::row::{self, StripeCut};
+use super::stripe::StripeWrite;
+use super::upload::{PutError, Upload};
+use crate::api::{STRIPES_PER_CALL_MAX, SealedStripe, StripePlacement};
+use crate::client::Progress;
+use crate::client::window::{PutWindow, STRIPES_IN_FLIGHT_MAX};
+use crate::data::split::Split;
+use crate::env::{self, File, Work};
+use crate::policy::StripeShape;
+
+/// Stripes placed by one call. With those in flight and those ready, no more
+/// wait unsealed than the coordinator allows.
+const PLACED_PER_CALL: usize = 16;
+const _: () = assert!(STRIPES_IN_FLIGHT_MAX + 2 * PLACED_PER_CALL <= STRIPES_PER_CALL_MAX);
+
+type Placing<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<StripePlacement>, PutError>> + Send + 'a>>;
+
+/// Cuts the source, writes all stripes, and checks that it is as long as it
+/// was.
+pub(super) async fn write(
+    upload: &Upload<'_>,
+    file: Arc<dyn File>,
+    len: u64,
+    first: Option<StripePlacement>,
+    progress: &Progress,
+) -> Result<Written, PutError> {
+    let split = Split::new(len, &upload.policy);
+    let stripes = split.stripes();
+    let mut ready: VecDeque<StripePlacement> = VecDeque::new();
+    if let Some(first) = first.filter(|_| stripes > 0) {
+        upload.check_placement(&first, cut(&split, 0).data())?;
+        ready.push_back(first);
+    }
+    let mut placed = ready.len() as u64;
+    let mut started = 0;
+    let mut sealed: Vec<SealedStripe> = Vec::new();
+    let mut placing: Option<Placing<'_>> = None;
+    let mut running = FuturesUnordered::new();
+    let window = window(&split, upload);
+    while started < stripes || !running.is_empty() {
+        while running.len() < window.stripes {
+            let Some(placement) = ready.pop_front() else { break };
+            let cut = cut(&split, started);
+            started += 1;
+            let file = file.clone();
+            running.push(StripeWrite { upload, file, placement, cut, window, progress }.run());
+        }
+        if placing.is_none() && placed < stripes && ready.len() < PLACED_PER_CALL / 2 {
+            let until = stripes.min(placed + PLACED_PER_CALL as u64);
+            let wanted = (placed..until).map(|index| cut(&split, index).data()).collect();
+            placing = Some(Box::pin(upload.place(wanted, std::mem::take(&mut sealed))));
+            placed = until;
+        }
+        tokio::select! {
+            biased;
+            Some(stripe) = running.next(), if !running.is_empty() => sealed.push(stripe?),
+            more = wait_for(&mut placing), if placing.is_some() => {
+                placing = None;
+                ready.extend(more?);
+            }
+        }
+    }
+    if file_len(upload, file).await? != len {
+        return Err(row::changed("its length is another now"));
+    }
+    Ok(Written { size: len, stripes, sealed })
+}
+
+async fn wait_for(placing: &mut Option<Placing<'_>>) -> Result<Vec<StripePlacement>, PutError> {
+    match placing {
+        Some(placing) => placing.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn window(split: &Split, upload: &Upload<'_>) -> PutWindow {
+    let longest = if split.chunks() == 0 { 1 } else { split.chunk_len(0) };
+    let widest = if split.stripes() == 0 { 1 } else { split.stripe_data(0) };
+    let shape = StripeShape { coding: upload.policy.coding, data: widest };
+    PutWindow::plan(shape.chunks(), longest)
+}
+
+/// Where stripe `index` of the file lies.
+fn cut(split: &Split, index: u64) -> StripeCut {
+    let first_chunk = split.first_chunk(index);
+    let data = u64::from(split.stripe_data(index));
+    StripeCut {
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        offset: split.chunk_offset(first_chunk),
+        chunk_lens: (first_chunk..first_chunk + data).map(|chunk| split.chunk_len(chunk)).collect(),
+    }
+}
+
+async fn file_len(upload: &Upload<'_>, file: Arc<dyn File>) -> Result<u64, PutError> {
+    env::run(&*upload.client.env.pool, Work::Disk, move || file.len())
+        .await
+        .map_err(|error| row::unreadable(&error))
+}

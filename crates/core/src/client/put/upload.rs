@@ -1,0 +1,407 @@
+//! One upload: what is agreed with the coordinator, and what went wrong on
+//! the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::timeout;
+
+use super::{PutOptions, Written};
+use crate::api::{
+    Commit, Committed, Context, CoordinatorService, Error, Kind, Lookup, NodeService, Place,
+    PutMode, Retarget, SealedStripe, StripePlacement, Target, UploadGrant, WriteHeader,
+};
+use crate::client::{Client, ClientError, CopyLeft, CopyReplaced, NOTES_MAX, PutSummary};
+use crate::data::chunk::ChunkHeader;
+use crate::env::Env;
+use crate::id::{FileId, Handle, NodeId, NodeIndex};
+use crate::placement;
+use crate::policy::{Policy, StripeShape};
+
+/// Why an upload ended without a file.
+#[derive(Debug)]
+pub(super) enum PutError {
+    /// The coordinator or a node says that the upload is over; another may
+    /// begin.
+    Lost(Error),
+    /// The put is over.
+    Failed(ClientError),
+}
+
+impl PutError {
+    pub(super) fn failed(kind: Kind, message: impl Into<String>) -> Self {
+        Self::Failed(ClientError::new(kind, message))
+    }
+}
+
+impl From<Error> for PutError {
+    fn from(error: Error) -> Self {
+        match error.kind {
+            Kind::UnknownUpload | Kind::StaleEpoch => Self::Lost(error),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// An open upload. Dropped without [`Upload::commit`] or [`Upload::abort`]
+/// (the put was cancelled), it is given up in the background.
+pub(super) struct Upload<'a> {
+    pub(super) client: &'a Client,
+    pub(super) policy: Policy,
+    id: FileId,
+    context: Context,
+    options: &'a PutOptions,
+    file_size: Option<u64>,
+    created_ms: u64,
+    trouble: Mutex<Trouble>,
+    guard: AbortGuard,
+}
+
+/// Which copies did not go as planned.
+#[derive(Default)]
+struct Trouble {
+    failed_nodes: BTreeSet<NodeId>,
+    replaced: Vec<CopyReplaced>,
+    left: Vec<CopyLeft>,
+}
+
+/// A node's refusal or silence, for one copy.
+#[derive(Debug, Clone)]
+pub(super) struct CopyFailure {
+    pub(super) node: NodeId,
+    pub(super) error: Error,
+}
+
+impl<'a> Upload<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        grant: UploadGrant,
+        options: &'a PutOptions,
+        file_size: Option<u64>,
+    ) -> (Self, Option<StripePlacement>) {
+        let guard = AbortGuard {
+            env: client.env.clone(),
+            coordinator: client.coordinator.clone(),
+            upload: Some(grant.upload),
+        };
+        let upload = Self {
+            client,
+            policy: grant.policy,
+            id: grant.upload,
+            context: grant.context,
+            options,
+            file_size,
+            created_ms: client.env.wall.now_ms(),
+            trouble: Mutex::default(),
+            guard,
+        };
+        (upload, grant.first)
+    }
+
+    /// K: data chunks of a full stripe.
+    pub(super) fn data_width(&self) -> usize {
+        usize::from(self.policy.coding.data.max(1))
+    }
+
+    /// What begins the write of chunk `slot` (data, then parity) of a stripe.
+    pub(super) fn header(&self, stripe: &StripePlacement, slot: usize) -> WriteHeader {
+        let position = position(stripe.shape, slot);
+        let is_data = slot < usize::from(stripe.shape.data);
+        let chunks_before = u64::from(stripe.index) * self.data_width() as u64;
+        let chunk = ChunkHeader {
+            cluster: self.context.cluster,
+            handle: Handle(stripe.first_handle.0 + u64::from(position)),
+            file: self.id,
+            name: self.options.name.clone(),
+            file_size: self.file_size,
+            created_ms: self.created_ms,
+            stripe: stripe.index,
+            shape: stripe.shape,
+            position,
+            replication: self.policy.replication,
+            compression: self.policy.compression,
+            chunk_size: self.policy.chunk_size,
+            chunk_index: if is_data { chunks_before + slot as u64 } else { 0 },
+        };
+        WriteHeader { context: self.context, chunk }
+    }
+
+    pub(super) fn node(&self, target: &Target) -> Arc<dyn NodeService> {
+        self.client.env.peers.node(&target.address)
+    }
+
+    /// Asks for room for stripes of so many data chunks each, and tells what
+    /// is sealed.
+    pub(super) async fn place(
+        &self,
+        stripes: Vec<u8>,
+        sealed: Vec<SealedStripe>,
+    ) -> Result<Vec<StripePlacement>, PutError> {
+        let failed = self.trouble().failed_nodes.iter().cloned().collect();
+        let wanted = stripes.clone();
+        let request = Place { upload: self.id, stripes, sealed, failed };
+        let placed = self
+            .client
+            .call(|coordinator| {
+                let request = request.clone();
+                async move { coordinator.place(request).await }
+            })
+            .await?;
+        if placed.len() != wanted.len() {
+            return Err(nonsense("another number of stripes than was asked for"));
+        }
+        for (stripe, data) in placed.iter().zip(wanted) {
+            self.check_placement(stripe, data)?;
+        }
+        Ok(placed)
+    }
+
+    /// A placement is used only when it is of the shape that was asked for.
+    pub(super) fn check_placement(
+        &self,
+        stripe: &StripePlacement,
+        data: u8,
+    ) -> Result<(), PutError> {
+        let shape = StripeShape { coding: self.policy.coding, data };
+        if stripe.shape != shape || stripe.targets.len() != shape.chunks() {
+            return Err(nonsense("a stripe of another shape than was asked for"));
+        }
+        Ok(())
+    }
+
+    /// Asks for another node for each copy that failed. Gives the chunk slots
+    /// and their new targets; what no node takes is left to repair.
+    pub(super) async fn retarget(
+        &self,
+        stripe: &StripePlacement,
+        failures: Vec<(usize, CopyFailure)>,
+    ) -> Result<Vec<(usize, Vec<Target>)>, PutError> {
+        let mut open: BTreeMap<usize, Vec<Target>> = BTreeMap::new();
+        for (slot, failure) in failures {
+            if failure.error.kind == Kind::StaleEpoch {
+                return Err(PutError::Lost(failure.error));
+            }
+            let handle = Handle(stripe.first_handle.0 + u64::from(position(stripe.shape, slot)));
+            let CopyFailure { node: failed, error } = failure;
+            let reason = error.message;
+            let request = Retarget {
+                upload: self.id,
+                handle,
+                failed: failed.clone(),
+                reason: reason.clone(),
+            };
+            let target = self
+                .client
+                .call(|coordinator| {
+                    let request = request.clone();
+                    async move { coordinator.retarget(request).await }
+                })
+                .await?;
+            let mut trouble = self.trouble();
+            trouble.failed_nodes.insert(failed.clone());
+            match target {
+                Some(target) => {
+                    let replacement = target.node.clone();
+                    tracing::warn!(chunk = %handle, node = %failed, %reason, %replacement,
+                        "a copy failed, another node takes it");
+                    let note = CopyReplaced { handle, failed, reason, replacement };
+                    push_bounded(&mut trouble.replaced, note);
+                    open.entry(slot).or_default().push(target);
+                }
+                None => {
+                    tracing::warn!(chunk = %handle, node = %failed, %reason,
+                        "a copy failed, no other node can take it");
+                    push_bounded(&mut trouble.left, CopyLeft { handle, failed, reason });
+                }
+            }
+        }
+        Ok(open.into_iter().collect())
+    }
+
+    /// Decides whether a stripe that these nodes hold may be left so: whether
+    /// it can lose any one more node, where its policy promises that.
+    pub(super) fn accept(
+        &self,
+        stripe: &StripePlacement,
+        shape: StripeShape,
+        holders: &[Vec<NodeId>],
+    ) -> Result<(), PutError> {
+        let copies_wanted = |slot: usize| {
+            let is_data = slot < usize::from(shape.data);
+            if is_data { usize::from(self.policy.replication) } else { 1 }
+        };
+        let missing: usize = holders
+            .iter()
+            .enumerate()
+            .map(|(slot, nodes)| copies_wanted(slot).saturating_sub(nodes.len()))
+            .sum();
+        if missing == 0 {
+            return Ok(());
+        }
+        let explain = |rule: &str, fix: &str| {
+            let failed = self.failures_in_words();
+            PutError::failed(
+                Kind::Insufficient,
+                format!(
+                    "stripe {}: {missing} copies found no node{failed}; {rule}: {fix}",
+                    stripe.index
+                ),
+            )
+        };
+        if self.options.is_strict {
+            let fix = "start the missing nodes, or put without --strict and let repair complete it";
+            return Err(explain("--strict takes no fewer copies than the policy names", fix));
+        }
+        let promised = self.policy.replication.saturating_sub(1).max(self.policy.coding.parity);
+        let required = if self.options.allow_unsafe { 0 } else { promised.min(1) };
+        let fix = "start the missing nodes, or choose a policy for fewer nodes";
+        match placement::tolerance(shape, &indexed(holders)) {
+            Some(tolerated) if tolerated >= required => Ok(()),
+            Some(_) => Err(explain("a put must be able to lose any one more node", fix)),
+            None => Err(explain("what was written could not be read back", fix)),
+        }
+    }
+
+    fn failures_in_words(&self) -> String {
+        let trouble = self.trouble();
+        match trouble.left.last() {
+            Some(left) => format!(" ({}: {})", left.failed, left.reason),
+            None => String::new(),
+        }
+    }
+
+    /// Makes the file visible.
+    pub(super) async fn commit(mut self, written: Written) -> Result<PutSummary, PutError> {
+        // From here on the file may be visible: nothing may be given up.
+        self.guard.upload = None;
+        let request = Commit { upload: self.id, size: written.size, sealed: written.sealed };
+        let answer = self
+            .client
+            .call(|coordinator| {
+                let request = request.clone();
+                async move { coordinator.commit(request).await }
+            })
+            .await;
+        let committed = match answer {
+            Ok(committed) => committed,
+            // A coordinator that restarted after the commit no longer knows
+            // the upload, but it knows the file.
+            Err(error) if error.kind == Kind::UnknownUpload => {
+                self.find_committed().await?.ok_or(PutError::Lost(error))?
+            }
+            Err(error) if error.kind == Kind::Unavailable => {
+                return Err(PutError::failed(
+                    Kind::Unavailable,
+                    format!(
+                        "{error}; whether {} was stored is not known: look with `stat`",
+                        self.options.name
+                    ),
+                ));
+            }
+            Err(error) => {
+                self.abort().await;
+                return Err(error.into());
+            }
+        };
+        let mut trouble = self.trouble();
+        Ok(PutSummary {
+            file: committed.info,
+            copies_missing: committed.copies_missing,
+            stripes: written.stripes,
+            replaced: std::mem::take(&mut trouble.replaced),
+            left_to_repair: std::mem::take(&mut trouble.left),
+            restarts: 0,
+        })
+    }
+
+    async fn find_committed(&self) -> Result<Option<Committed>, PutError> {
+        let request = Lookup { name: self.options.name.clone(), version: None, first_stripe: 0 };
+        let found = self
+            .client
+            .call(|coordinator| {
+                let request = request.clone();
+                async move { coordinator.lookup(request).await }
+            })
+            .await;
+        match found {
+            Ok(map) if map.info.id == self.id => {
+                let copies_missing = map.info.copies_missing;
+                Ok(Some(Committed { info: map.info, copies_missing }))
+            }
+            Ok(map) if map.info.id > self.id && self.options.mode == PutMode::Replace => {
+                // Ours may have been there for a moment; a later one won.
+                Err(PutError::failed(
+                    Kind::Unavailable,
+                    format!(
+                        "the coordinator restarted during the commit, and {} was replaced since \
+                         by another put: put it again if it shall win",
+                        self.options.name
+                    ),
+                ))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the upload up. Best effort: it also lapses by itself.
+    pub(super) async fn abort(mut self) {
+        self.guard.upload = None;
+        let id = self.id;
+        let aborted =
+            self.client.call_once(|coordinator| async move { coordinator.abort(id).await }).await;
+        if let Err(error) = aborted {
+            tracing::debug!(%error, upload = %id, "the upload could not be given up; it lapses");
+        }
+    }
+
+    fn trouble(&self) -> std::sync::MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives an upload up when its put is cancelled.
+struct AbortGuard {
+    env: Env,
+    coordinator: Arc<dyn CoordinatorService>,
+    upload: Option<FileId>,
+}
+
+impl Drop for AbortGuard {
+    fn drop(&mut self) {
+        let Some(upload) = self.upload.take() else { return };
+        let coordinator = self.coordinator.clone();
+        self.env.spawn(async move {
+            // Nobody waits for the answer; without it the upload lapses.
+            let _ = timeout(ABORT_WITHIN, coordinator.abort(upload)).await;
+        });
+    }
+}
+
+const ABORT_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The place in the code of chunk `slot` (data, then parity) of a stripe.
+fn position(shape: StripeShape, slot: usize) -> u8 {
+    let data = usize::from(shape.data);
+    let position = if slot < data { slot } else { usize::from(shape.coding.data) + slot - data };
+    u8::try_from(position).expect("a stripe is at most 32 chunks wide")
+}
+
+/// Numbers in place of names, as the tolerance wants them.
+fn indexed(holders: &[Vec<NodeId>]) -> Vec<Vec<NodeIndex>> {
+    let names: BTreeSet<&NodeId> = holders.iter().flatten().collect();
+    let numbers: BTreeMap<&NodeId, NodeIndex> =
+        names.into_iter().zip((0..=u16::MAX).map(NodeIndex)).collect();
+    holders.iter().map(|nodes| nodes.iter().map(|node| numbers[node]).collect()).collect()
+}
+
+fn nonsense(what: &str) -> PutError {
+    PutError::failed(Kind::Internal, format!("the coordinator placed {what}: this is a bug"))
+}
+
+fn push_bounded<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < NOTES_MAX {
+        list.push(item);
+    }
+}
