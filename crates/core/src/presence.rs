@@ -1,6 +1,28 @@
 //! What nodes say that they hold. Heard, never logged.
+//!
+//! A node's inventory is **complete** once, in the node's present run, its
+//! digest was that of what is known here. Until then every copy on it is
+//! unknown, which is neither held nor missing. Heartbeats carry changes; where
+//! they do not lead to the node's digest, the whole inventory is pulled anew.
+//!
+//! Destroying is slow on purpose: a copy that nobody wants is destroyable when
+//! it was found so, and the node told a whole inventory at least one grace
+//! period later, and it still is.
 
-use crate::id::Handle;
+mod inventory;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use crate::id::{Handle, NodeIndex, SessionId};
+use inventory::Inventory;
+
+pub use inventory::Pull;
+
+/// The most handles that one [`Presence::destroyable`] looks at.
+pub const HANDLES_PER_SWEEP_MAX: usize = 1 << 18;
+/// The most copies that one [`Presence::destroyable`] names.
+pub const DESTROYED_PER_SWEEP_MAX: usize = 4096;
 
 /// One chunk that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +72,122 @@ pub enum CopyState {
     Missing,
 }
 
+/// What follows from a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    /// The inventory version that is known now, for the answer.
+    pub known_version: Option<u64>,
+    /// Whether the whole inventory must be pulled.
+    pub needs_inventory: bool,
+}
+
+/// What all nodes hold, as far as they told.
+#[derive(Debug, Clone, Default)]
+pub struct Presence {
+    nodes: BTreeMap<NodeIndex, Inventory>,
+    /// Where the next sweep goes on.
+    swept_to: Option<(NodeIndex, Handle)>,
+}
+
+impl Presence {
+    /// Takes what a heartbeat says of the node's inventory.
+    pub fn heartbeat(
+        &mut self,
+        node: NodeIndex,
+        session: SessionId,
+        digest: &InventoryDigest,
+        changes: Option<&InventoryChanges>,
+        now_ms: u64,
+    ) -> News {
+        self.nodes.entry(node).or_default().heartbeat(session, digest, changes, now_ms)
+    }
+
+    /// Takes a whole inventory that was pulled from the node's run `session`.
+    /// One of another run than the present is thrown away.
+    pub fn replace_all(&mut self, node: NodeIndex, session: SessionId, pull: Pull, now_ms: u64) {
+        self.nodes.entry(node).or_default().replace_all(session, pull, now_ms);
+    }
+
+    /// A node said, outside of its heartbeats, that a chunk is durable on it:
+    /// it counts as held until the inventory had time to tell.
+    pub fn claim(&mut self, node: NodeIndex, handle: Handle, now_ms: u64) {
+        self.nodes.entry(node).or_default().claim(handle, now_ms);
+    }
+
+    /// Forgets a node that is no member any more, or whose folder is new.
+    pub fn forget(&mut self, node: NodeIndex) {
+        self.nodes.remove(&node);
+    }
+
+    /// What is known of one copy.
+    #[must_use]
+    pub fn state(&self, node: NodeIndex, handle: Handle) -> CopyState {
+        self.nodes.get(&node).map_or(CopyState::Unknown, |inventory| inventory.state(handle))
+    }
+
+    /// Whether the node told, in its present run, all that it holds.
+    #[must_use]
+    pub fn is_complete(&self, node: NodeIndex) -> bool {
+        self.nodes.get(&node).is_some_and(|inventory| inventory.is_complete)
+    }
+
+    /// Chunks that the node holds, as last heard; the bad ones too.
+    #[must_use]
+    pub fn chunks(&self, node: NodeIndex) -> u64 {
+        self.nodes.get(&node).map_or(0, |inventory| inventory.chunks.len() as u64)
+    }
+
+    /// Of these, the bad ones.
+    #[must_use]
+    pub fn quarantined(&self, node: NodeIndex) -> u64 {
+        self.nodes.get(&node).map_or(0, |inventory| inventory.quarantined)
+    }
+
+    /// What they take on its disk, in bytes.
+    #[must_use]
+    pub fn bytes(&self, node: NodeIndex) -> u64 {
+        self.nodes.get(&node).map_or(0, |inventory| inventory.bytes)
+    }
+
+    /// Bytes of copies on all nodes that were found unwanted and are still
+    /// there.
+    #[must_use]
+    pub fn unwanted_bytes(&self) -> u64 {
+        self.nodes.values().map(Inventory::unwanted_bytes).sum()
+    }
+
+    /// Copies that may be destroyed now, at most [`DESTROYED_PER_SWEEP_MAX`].
+    ///
+    /// Each call looks at up to [`HANDLES_PER_SWEEP_MAX`] copies and goes on
+    /// where the last one ended. `is_wanted` must say yes for whatever the
+    /// catalog or a live upload names.
+    pub fn destroyable(
+        &mut self,
+        now_ms: u64,
+        grace_ms: u64,
+        is_wanted: impl Fn(NodeIndex, Handle) -> bool,
+    ) -> Vec<(NodeIndex, Handle)> {
+        let mut found = Vec::new();
+        let mut left = HANDLES_PER_SWEEP_MAX;
+        let from = self.swept_to.take();
+        let first = from.map_or(Bound::Unbounded, |(node, _)| Bound::Included(node));
+        for (node, inventory) in self.nodes.range_mut((first, Bound::Unbounded)) {
+            let after = from.filter(|(at, _)| at == node).map(|(_, handle)| handle);
+            let mut sweep = inventory::Sweep { left, room: DESTROYED_PER_SWEEP_MAX - found.len() };
+            let (gone, stopped_at) =
+                inventory
+                    .sweep(after, &mut sweep, now_ms, grace_ms, |handle| is_wanted(*node, handle));
+            found.extend(gone.into_iter().map(|handle| (*node, handle)));
+            left = sweep.left;
+            if let Some(handle) = stopped_at {
+                self.swept_to = Some((*node, handle));
+                break;
+            }
+        }
+        found
+    }
+}
+
 /// What one held chunk adds to an inventory's fingerprint.
 #[must_use]
 pub fn fingerprint(chunk: &HeldChunk) -> u64 {
@@ -60,3 +198,6 @@ pub fn fingerprint(chunk: &HeldChunk) -> u64 {
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
+
+#[cfg(test)]
+mod tests;
