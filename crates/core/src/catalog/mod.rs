@@ -35,3 +35,10 @@ pub const ADDRESS_LENGTH_MAX: usize = 256;
 pub const ZONE_LENGTH_MAX: usize = 64;
 /// The most stripes of one file.
 pub const STRIPES_PER_FILE_MAX: usize = 1 << 24;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

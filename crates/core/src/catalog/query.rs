@@ -60,7 +60,7 @@ impl Catalog {
     /// The stripe whose first handle is `first`.
     #[must_use]
     pub fn stripe(&self, first: Handle) -> Option<&StripeRecord> {
-        self.stripes.get(&first)
+        self.stripes.get(&first).map(Box::as_ref)
     }
 
     /// The stripes of a file from number `from` on, in order.
@@ -69,7 +69,7 @@ impl Catalog {
         file: &'a FileRecord,
         from: usize,
     ) -> impl Iterator<Item = &'a StripeRecord> {
-        file.stripes.iter().skip(from).filter_map(|first| self.stripes.get(first))
+        file.stripes.iter().skip(from).filter_map(|first| self.stripe(*first))
     }
 
     /// The chunk of that handle: its stripe, and which of its chunks it is
@@ -94,7 +94,7 @@ impl Catalog {
     ) -> impl Iterator<Item = (&StripeRecord, &Policy)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let rows = self.stripes.range((from, Bound::Unbounded));
-        rows.filter_map(|(_, stripe)| Some((stripe, &self.file_by_id(stripe.file)?.policy)))
+        rows.filter_map(|(_, stripe)| Some((&**stripe, &self.file_by_id(stripe.file)?.policy)))
     }
 
     /// What all files take. Kept up to date, costs nothing.

@@ -10,8 +10,8 @@ use crate::name::FileName;
 /// All that is known of files, stripes and members. Empty until founded.
 ///
 /// Sizes matter here, as there may be many millions of rows: names are
-/// shared between the file and the index, files are boxed because B-tree
-/// nodes that grow in order are only half full.
+/// shared between the file and the index, files and stripes are boxed because
+/// B-tree nodes that grow in order are only half full.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     pub(super) cluster: Option<ClusterRecord>,
@@ -20,7 +20,7 @@ pub struct Catalog {
     pub(super) folders: BTreeMap<FolderId, NodeIndex>,
     pub(super) files: BTreeMap<FileId, Box<FileRecord>>,
     pub(super) names: BTreeMap<FileName, FileId>,
-    pub(super) stripes: BTreeMap<Handle, StripeRecord>,
+    pub(super) stripes: BTreeMap<Handle, Box<StripeRecord>>,
     pub(super) totals: Totals,
 }
 
@@ -129,7 +129,7 @@ impl Catalog {
     fn put_stripe(&mut self, mut stripe: StripeRecord) {
         stripe.chunks.shrink_to_fit();
         self.totals.add(Totals::of_stripe(&stripe));
-        if let Some(old) = self.stripes.insert(stripe.first_handle, stripe) {
+        if let Some(old) = self.stripes.insert(stripe.first_handle, Box::new(stripe)) {
             self.totals.take_away(Totals::of_stripe(&old));
         }
     }
