@@ -1,0 +1,116 @@
+//! The first 4 KiB of the ledger's file, before redb's own bytes: what the
+//! file is, and which commit was acknowledged last.
+//!
+//! ```text
+//!    0  magic "DFSCATLG"
+//!    8  format version, u32
+//!   12  CRC32C of bytes 0..12, u32
+//!  512  mark 0: commit, u64; CRC32C of the mark's number (u8) and it, u32
+//! 1024  mark 1: the same
+//! ```
+//!
+//! All numbers are little-endian, all other bytes 0. A commit's mark is
+//! written once redb has made the commit durable, over the older of the two,
+//! and becomes durable with the next sync: so a mark is never ahead of the
+//! commits in the file, unless the file lost one.
+
+use super::error::LedgerError;
+use super::{FORMAT_VERSION, LEDGER_FILE};
+use crate::data::digest::crc32c;
+use crate::env::File;
+
+/// Where redb's own bytes begin.
+pub(super) const HEAD_BYTES: u64 = 4096;
+
+const MAGIC: &[u8; 8] = b"DFSCATLG";
+const MARK_BYTES: usize = 12;
+const MARK_OFFSETS: [u64; 2] = [512, 1024];
+
+/// The marks of a file, as far as they can be read.
+pub(super) struct Head {
+    marks: [Option<u64>; 2],
+}
+
+impl Head {
+    /// Writes the head of a new file, with commit 0 in both marks.
+    pub(super) fn create(file: &dyn File) -> Result<(), LedgerError> {
+        let mut bytes = vec![0; usize::try_from(HEAD_BYTES).expect("4096 fits")];
+        let mut start = [0; 16];
+        start[..8].copy_from_slice(MAGIC);
+        start[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        let sum = crc32c(&[&start[..12]]);
+        start[12..].copy_from_slice(&sum.to_le_bytes());
+        bytes[..16].copy_from_slice(&start);
+        let write = LedgerError::io("writing its head");
+        file.write_at(0, &bytes).map_err(&write)?;
+        for slot in 0..2 {
+            write_mark(file, slot, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Reads and checks the head.
+    pub(super) fn read(file: &dyn File) -> Result<Self, LedgerError> {
+        let read = LedgerError::io("reading its head");
+        let len = file.len().map_err(&read)?;
+        if len <= HEAD_BYTES {
+            return Err(LedgerError::damaged(format!("it ends after {len} bytes")));
+        }
+        let mut start = [0; 16];
+        file.read_at(0, &mut start).map_err(&read)?;
+        let (said, sum) = start.split_at(12);
+        if !said.starts_with(MAGIC) {
+            return Err(LedgerError::damaged(format!("it does not begin as a {LEDGER_FILE} does")));
+        }
+        if sum != crc32c(&[said]).to_le_bytes() {
+            return Err(LedgerError::damaged("its head fails its checksum"));
+        }
+        let version = said.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        match version {
+            1..=FORMAT_VERSION => {}
+            0 => return Err(LedgerError::damaged("its format version is 0")),
+            found => return Err(LedgerError::NewerFormat { found }),
+        }
+        let marks = [read_mark(file, 0)?, read_mark(file, 1)?];
+        if marks == [None, None] {
+            return Err(LedgerError::damaged("both marks of its last commit fail their checksum"));
+        }
+        Ok(Self { marks })
+    }
+
+    /// The last commit that the file is known to have held.
+    pub(super) fn last_commit(&self) -> u64 {
+        self.marks.iter().flatten().copied().max().unwrap_or(0)
+    }
+
+    /// Notes that `commit` is durable.
+    pub(super) fn mark(&mut self, file: &dyn File, commit: u64) -> Result<(), LedgerError> {
+        // A mark that cannot be read counts as the oldest.
+        let slot = if self.marks[0] <= self.marks[1] { 0 } else { 1 };
+        write_mark(file, slot, commit)?;
+        self.marks[slot] = Some(commit);
+        Ok(())
+    }
+}
+
+fn write_mark(file: &dyn File, slot: usize, commit: u64) -> Result<(), LedgerError> {
+    let mut bytes = [0; MARK_BYTES];
+    bytes[..8].copy_from_slice(&commit.to_le_bytes());
+    bytes[8..].copy_from_slice(&mark_sum(slot, commit).to_le_bytes());
+    file.write_at(MARK_OFFSETS[slot], &bytes).map_err(LedgerError::io("marking a commit"))
+}
+
+/// The mark in `slot`; `None` when it was torn or damaged.
+fn read_mark(file: &dyn File, slot: usize) -> Result<Option<u64>, LedgerError> {
+    let mut bytes = [0; MARK_BYTES];
+    let read = LedgerError::io("reading its last commit");
+    file.read_at(MARK_OFFSETS[slot], &mut bytes).map_err(read)?;
+    let (commit, sum) = bytes.split_at(8);
+    let commit = commit.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    Ok((sum == mark_sum(slot, commit).to_le_bytes()).then_some(commit))
+}
+
+fn mark_sum(slot: usize, commit: u64) -> u32 {
+    let slot = u8::try_from(slot).expect("there are two marks");
+    crc32c(&[&[slot], &commit.to_le_bytes()])
+}

@@ -1,0 +1,221 @@
+//! Making, opening and writing the ledger.
+
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use redb::{Builder, Database};
+
+use super::backend::Backend;
+use super::error::LedgerError;
+use super::head::Head;
+use super::load::load;
+use super::row::{self, TABLES, Table, Tally};
+use super::{CACHE_BYTES_MAX, LEDGER_FILE, LEDGER_FILE_NEW, RELAXED_COMMITS_MAX};
+use crate::catalog::{Catalog, Change};
+use crate::env::{Access, Disk, Durability, File};
+
+/// The catalog's durable side. See the module's text.
+pub struct Ledger {
+    database: Database,
+    file: Arc<dyn File>,
+    head: Head,
+    tally: Tally,
+    durability: Durability,
+    /// Commits since the last durable one; always 0 under strict durability.
+    unsynced: u32,
+    is_poisoned: bool,
+}
+
+impl Ledger {
+    /// Opens the ledger in the root of `disk`, or makes an empty one, and
+    /// loads the catalog from it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Damaged`] and [`LedgerError::NewerFormat`], and then
+    /// the file is as it was; [`LedgerError::Io`].
+    pub fn open(disk: &dyn Disk, durability: Durability) -> Result<(Self, Catalog), LedgerError> {
+        let file = match disk.open(LEDGER_FILE, Access::Random) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                create(disk)?;
+                disk.open(LEDGER_FILE, Access::Random)
+            }
+            opened => opened,
+        };
+        let file: Arc<dyn File> = file.map_err(LedgerError::io("opening it"))?.into();
+        guarded(|| Self::open_file(file, durability))
+    }
+
+    fn open_file(
+        file: Arc<dyn File>,
+        durability: Durability,
+    ) -> Result<(Self, Catalog), LedgerError> {
+        let head = Head::read(&*file)?;
+        let backend = Backend::held(file.clone());
+        let database = (builder().set_check_integrity_on_open(true))
+            .create_with_backend(backend.clone())
+            .map_err(|error| LedgerError::redb("opening it")(error.into()))?;
+        let (tally, catalog) = load(&database)?;
+        let (present, last) = (tally.commit, head.last_commit());
+        if present < last {
+            return Err(LedgerError::damaged(format!(
+                "it is at commit {present}, but commit {last} was acknowledged: later changes are \
+                 missing"
+            )));
+        }
+        backend.release().map_err(LedgerError::io("writing after it was opened"))?;
+        let mut ledger =
+            Self { database, file, head, tally, durability, unsynced: 0, is_poisoned: false };
+        ledger.head.mark(&*ledger.file, present)?;
+        Ok((ledger, catalog))
+    }
+
+    /// Makes changes durable, all or none. Under relaxed durability, a crash
+    /// may take back the last ones, at most 63 calls, but never damages what
+    /// was before them.
+    ///
+    /// # Errors
+    /// Whatever happened. What is on the disk is then unknown, and further
+    /// commits are refused until the ledger was opened anew.
+    pub fn commit(&mut self, changes: &[Change]) -> Result<(), LedgerError> {
+        if self.is_poisoned {
+            return Err(LedgerError::Poisoned);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let is_durable = match self.durability {
+            Durability::Strict => true,
+            Durability::Relaxed => self.unsynced + 1 >= RELAXED_COMMITS_MAX,
+        };
+        self.guarded_write(changes, is_durable)
+    }
+
+    /// Makes durable what relaxed durability has left behind.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn sync(&mut self) -> Result<(), LedgerError> {
+        if self.is_poisoned {
+            return Err(LedgerError::Poisoned);
+        }
+        if self.unsynced == 0 {
+            return Ok(());
+        }
+        self.guarded_write(&[], true)
+    }
+
+    fn guarded_write(&mut self, changes: &[Change], is_durable: bool) -> Result<(), LedgerError> {
+        // Until it is known that all went well, it has not.
+        self.is_poisoned = true;
+        guarded(|| self.write(changes, is_durable))?;
+        self.is_poisoned = false;
+        Ok(())
+    }
+
+    fn write(&mut self, changes: &[Change], is_durable: bool) -> Result<(), LedgerError> {
+        let tally = write(&self.database, self.tally, changes, is_durable)?;
+        self.tally = tally;
+        if is_durable {
+            self.unsynced = 0;
+            self.head.mark(&*self.file, tally.commit)
+        } else {
+            self.unsynced += 1;
+            Ok(())
+        }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // A polite stop leaves everything on the device. Nobody is left to
+        // be told when that fails, and nothing strict depends on it.
+        let _ = self.sync();
+        let _ = self.file.sync();
+    }
+}
+
+/// Makes an empty ledger beside its place and moves it there when it is
+/// whole, so that a crash leaves none or one.
+fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
+    let making = LedgerError::io("making it");
+    match disk.remove(LEDGER_FILE_NEW) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(making(error)),
+        _ => {}
+    }
+    let file: Arc<dyn File> = disk.create(LEDGER_FILE_NEW, Access::Random).map_err(&making)?.into();
+    Head::create(&*file)?;
+    guarded(|| {
+        let database = (builder().create_with_backend(Backend::direct(file.clone())))
+            .map_err(|error| LedgerError::redb("making it")(error.into()))?;
+        write(&database, Tally::default(), &[], true).map(|_| ())
+    })?;
+    file.sync().map_err(&making)?;
+    disk.rename(LEDGER_FILE_NEW, LEDGER_FILE).map_err(&making)?;
+    disk.sync_dir("").map_err(&making)
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES_MAX);
+    builder
+}
+
+/// One transaction: the changes and the tally after them.
+fn write(
+    database: &Database,
+    mut tally: Tally,
+    changes: &[Change],
+    is_durable: bool,
+) -> Result<Tally, LedgerError> {
+    let refused = LedgerError::redb("committing to it");
+    let mut transaction = database.begin_write().map_err(|error| refused(error.into()))?;
+    // Quick-repair implies a commit in two phases: a crash leaves the old
+    // state or the new one, whatever the order in which pages got there.
+    transaction.set_quick_repair(is_durable);
+    let durability = if is_durable { redb::Durability::Immediate } else { redb::Durability::None };
+    transaction.set_durability(durability).map_err(|error| refused(error.into()))?;
+    {
+        let open = |table: Table| {
+            transaction.open_table(table.definition()).map_err(|error| refused(error.into()))
+        };
+        let [tallies, cluster, members, files, stripes] = TABLES.map(open);
+        let (mut tallies, mut tables) = (tallies?, [cluster?, members?, files?, stripes?]);
+        for change in changes {
+            let (table, key, value) = row::target(change)?;
+            let rows = (tables.get_mut(table as usize - 1)).expect("no change goes to the tally");
+            let old = match &value {
+                Some(value) => {
+                    tally.add(table.check(key, value)?);
+                    rows.insert(key, value.as_slice())
+                }
+                None => rows.remove(key),
+            };
+            match old.map_err(|error| refused(error.into()))? {
+                Some(old) => tally.take_away(table.check(key, old.value())?),
+                None if value.is_some() => {}
+                None => {
+                    let name = table.name();
+                    return Err(LedgerError::damaged(format!(
+                        "table {name}: row {key} was to be removed and is not there"
+                    )));
+                }
+            }
+        }
+        tally.commit += 1;
+        let value = Table::Tally.seal(0, &tally)?;
+        tallies.insert(0, value.as_slice()).map_err(|error| refused(error.into()))?;
+    }
+    transaction.commit().map_err(|error| refused(error.into()))?;
+    Ok(tally)
+}
+
+/// Runs `step`; where redb gives up on a file with a panic, that is damage.
+fn guarded<T>(step: impl FnOnce() -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
+        let said = (panic.downcast_ref::<String>().map(String::as_str))
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("without a word");
+        Err(LedgerError::damaged(format!("its pages make no sense to redb: {said}")))
+    })
+}
