@@ -207,3 +207,6 @@ impl ChunkHeader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -190,3 +190,145 @@ pub fn find(window: &[u8], salt: u64) -> Option<(usize, RecordHeader)> {
         Some((at, header))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SALT: u64 = 0xa1a2_a3a4_a5a6_a7a8;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn record(handle: u64, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode_record(RecordKind::Chunk, Handle(handle), handle, SALT, &[body], &mut out);
+        out
+    }
+
+    /// The handles of all records of a pack's body, as a start-up scan sees them.
+    fn scan(bytes: &[u8], salt: u64) -> Vec<u64> {
+        let (mut at, mut handles) = (0, Vec::new());
+        while let Some((skipped, header)) = bytes.get(at..).and_then(|rest| find(rest, salt)) {
+            handles.push(header.handle.0);
+            at += skipped + header.record_len() as usize;
+        }
+        handles
+    }
+
+    #[test]
+    fn format_one_is_these_bytes() {
+        let header = PackHeader { number: 7, salt: SALT };
+        let bytes = encode_pack_header(&header);
+        assert_eq!(
+            hex(&bytes),
+            concat!(
+                "4446535041434b0001000000000000000700000000000000a8a7a6a5a4a3a2a1",
+                "00000000000000000000000000000000000000000000000000000000e77b0a3e",
+            )
+        );
+        assert_eq!(decode_pack_header(&bytes), Ok(header));
+
+        let mut records = Vec::new();
+        let handle = Handle(0x0102_0304_0506_0708);
+        encode_record(RecordKind::Chunk, handle, 3, SALT, &[b"bo", b"dy"], &mut records);
+        encode_record(RecordKind::Tombstone, Handle(9), 4, SALT, &[], &mut records);
+        assert_eq!(
+            hex(&records),
+            concat!(
+                "445245430100000008070605040302010300000000000000040000007f5b0d12",
+                "626f647900000000000000000000000000000000000000000000000000000000",
+                "445245430200000009000000000000000400000000000000000000004d1337d2",
+                "0000000000000000000000000000000000000000000000000000000000000000",
+            )
+        );
+        let tombstone = decode_record_header(&records[64..], SALT).expect("good");
+        assert_eq!((tombstone.kind, tombstone.record_len()), (RecordKind::Tombstone, 64));
+    }
+
+    #[test]
+    fn a_scan_goes_on_behind_damage() {
+        let mut bytes = [record(1, &[1; 100]), record(2, &[2; 500]), record(3, &[3; 10])].concat();
+        assert_eq!(scan(&bytes, SALT), [1, 2, 3]);
+        let second = record(1, &[1; 100]).len();
+        bytes[second + 10] ^= 4;
+        assert_eq!(scan(&bytes, SALT), [1, 3]);
+    }
+
+    #[test]
+    fn a_record_inside_a_file_is_not_taken_for_one() {
+        // Somebody stored a pack of another node in a file, and the record
+        // around it was damaged.
+        let mut foreign = vec![0; 32];
+        encode_record(RecordKind::Chunk, Handle(66), 1, !SALT, &[b"x"], &mut foreign);
+        let mut bytes = [record(1, &foreign), record(2, b"y")].concat();
+        bytes[9] ^= 1;
+        assert_eq!(scan(&bytes, SALT), [2]);
+        assert_eq!(scan(&bytes, !SALT), [66], "with its own salt it would be one");
+    }
+
+    #[test]
+    fn lengths_above_the_bound_are_refused() {
+        let claims = |body_len| {
+            let header =
+                RecordHeader { kind: RecordKind::Chunk, handle: Handle(1), sequence: 1, body_len };
+            decode_record_header(&encode_record_header(&header, SALT), SALT)
+        };
+        let most = u32::try_from(BODY_BYTES_MAX).expect("fits");
+        assert!(claims(most).is_ok());
+        assert!(matches!(claims(most + 1), Err(ChunkError::Length { .. })));
+        assert!(matches!(claims(u32::MAX), Err(ChunkError::Length { .. })));
+    }
+
+    #[test]
+    fn a_pack_of_a_later_format_says_so() {
+        let mut bytes = encode_pack_header(&PackHeader { number: 7, salt: SALT });
+        bytes[8] = 2;
+        assert!(matches!(decode_pack_header(&bytes), Err(ChunkError::Checksum { .. })));
+        let sum = crc32c(&[&bytes[..60]]);
+        bytes[60..].copy_from_slice(&sum.to_le_bytes());
+        assert!(matches!(decode_pack_header(&bytes), Err(ChunkError::Newer { found: 2, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn every_flipped_bit_of_a_record_header_is_found(at in 0_usize..32, bit in 0_u8..8) {
+            let mut bytes = record(5, b"body");
+            bytes[at] ^= 1 << bit;
+            prop_assert!(decode_record_header(&bytes, SALT).is_err());
+        }
+
+        #[test]
+        fn every_flipped_bit_of_a_pack_header_is_found(at in 0_usize..64, bit in 0_u8..8) {
+            let mut bytes = encode_pack_header(&PackHeader { number: 7, salt: SALT });
+            bytes[at] ^= 1 << bit;
+            prop_assert!(decode_pack_header(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_torn_tail_hides_no_record_before_it(
+            lens in prop::collection::vec(0_usize..300, 1..8), cut: prop::sample::Index
+        ) {
+            let records: Vec<Vec<u8>> =
+                lens.iter().enumerate().map(|(at, &len)| record(at as u64, &vec![9; len])).collect();
+            let bytes = records.concat();
+            let cut = cut.index(bytes.len());
+            let whole = records.iter().scan(0, |end, record| {
+                *end += record.len();
+                Some(*end)
+            }).filter(|&end| end <= cut).count();
+            let found = scan(&bytes[..cut], SALT);
+            prop_assert!(found.len() == whole || found.len() == whole + 1);
+            prop_assert!(found.iter().enumerate().all(|(at, &handle)| handle == at as u64));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode_pack_header(&bytes);
+            let _ = find(&bytes, SALT);
+        }
+    }
+}
