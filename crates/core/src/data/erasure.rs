@@ -287,3 +287,6 @@ fn reed_solomon(coding: Coding) -> &'static Coder {
         coder(matrix).expect("M is at least 1")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,7 +166,8 @@ impl ParityAccumulator {
 /// chunk that has no such row. `None` when the wanted chunk has none.
 ///
 /// # Errors
-/// [`StripeError`]; `Source` and `Mismatch` name the chunk to leave out.
+/// [`StripeError`]; `Source` names a chunk to leave out, `Mismatch` one that
+/// does not fit the others, whichever of them is wrong.
 pub fn rebuild_row(
     shape: StripeShape,
     available: &[(u8, &[u8])],
@@ -251,3 +252,6 @@ fn data_frame(mut coded: Vec<u8>) -> Result<Option<Vec<u8>>, FrameError> {
         Codec::Parity => Err(FrameError::Codec(Codec::Parity as u8)),
     }
 }
+
+#[cfg(test)]
+mod tests;
