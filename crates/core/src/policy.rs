@@ -4,6 +4,8 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::NodeIndex;
+
 pub use text::BadPolicy;
 
 /// The chunk size when nothing else is said: 64 MiB.
@@ -197,6 +199,16 @@ impl Policy {
     #[must_use]
     pub fn copies_of(&self, shape: StripeShape, slot: usize) -> usize {
         if slot < usize::from(shape.data) { usize::from(self.replication) } else { 1 }
+    }
+
+    /// Copies that the policy names and that `copies`, a list of nodes for
+    /// each chunk of a stripe of `shape`, does not have.
+    #[must_use]
+    pub fn copies_missing<C: AsRef<[NodeIndex]>>(&self, shape: StripeShape, copies: &[C]) -> u64 {
+        let missing = |(slot, nodes): (usize, &C)| {
+            self.copies_of(shape, slot).saturating_sub(nodes.as_ref().len()) as u64
+        };
+        copies.iter().enumerate().map(missing).sum()
     }
 
     /// The shape of a stripe of this policy that holds all its data chunks.

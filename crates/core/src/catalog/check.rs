@@ -83,6 +83,19 @@ impl Catalog {
         }
     }
 
+    /// Whether a new file may take a name; for whoever wants to know before
+    /// it sends the file's bytes.
+    ///
+    /// # Errors
+    /// The refusal that its commit would meet now.
+    pub fn check_new_name(&self, name: &FileName, replace: bool) -> Result<(), Refusal> {
+        match self.file(name) {
+            Some(_) if !replace => Err(Refusal::Exists(name.clone())),
+            Some(file) => self.check_name(name, Some(file.id)),
+            None => self.check_name(name, None),
+        }
+    }
+
     /// A name may not be a folder of another one: the files of a listing can
     /// then always be written into a tree of real folders. `passing` is a
     /// file that is about to leave its name.

@@ -1,1 +1,27 @@
 //! The coordinator: namespace, layouts, health, repair. Sees metadata only.
+//!
+//! - [`door`]: commands go into the catalog, durably; reads wait for what
+//!   they saw.
+//! - [`upload`], [`put`]: uploads under way, from `begin_put` to `commit`.
+//! - [`read`]: lookups, listings, sizes. [`namespace`]: remove and rename.
+//! - [`member`]: adoption, heartbeats, inventories, identities.
+//! - [`survey`], [`mend`], [`sweep`]: how the stripes are; rebuilding what is
+//!   missing; deleting what nothing refers to.
+//! - [`status`]: the cluster on one page.
+
+mod door;
+mod member;
+mod mend;
+mod namespace;
+mod numbers;
+mod put;
+mod read;
+mod role;
+mod settings;
+mod status;
+mod survey;
+mod sweep;
+mod upload;
+
+pub use role::{Coordinator, CoordinatorStartError};
+pub use settings::*;

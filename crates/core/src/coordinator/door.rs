@@ -1,0 +1,176 @@
+//! The one door of the catalog: commands go in, and are durable before they
+//! are acknowledged.
+//!
+//! One task takes all commands that wait, applies them in order, writes the
+//! rows that they changed in one transaction, and answers them together
+//! (group commit). Readers see a command's effect as soon as it is applied,
+//! so a reader's answer waits until what it saw is durable too: nothing that
+//! a power cut can take back is ever told.
+//!
+//! When a commit fails, what was applied is ahead of what is durable, and
+//! the door closes for good: no reads, no writes, until the process starts
+//! anew from the ledger.
+
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api::{Error, Kind, Result};
+use crate::catalog::{Catalog, Command, Outcome};
+use crate::env::{self, Env, Work};
+use crate::ledger::Ledger;
+
+/// The most commands in one transaction.
+const BATCH_COMMANDS_MAX: usize = 1024;
+/// The most commands that wait; beyond it, proposers wait.
+const QUEUE_COMMANDS_MAX: usize = 4096;
+
+/// Where commands go in and the catalog is read.
+pub(crate) struct Door {
+    catalog: Arc<RwLock<Applied>>,
+    queue: mpsc::Sender<Proposal>,
+    durable: watch::Receiver<Durable>,
+}
+
+/// The catalog and how many batches it holds.
+struct Applied {
+    catalog: Catalog,
+    batches: u64,
+}
+
+/// How far the ledger is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Durable {
+    /// This many batches are durable.
+    Batches(u64),
+    /// A commit failed; why.
+    Failed(String),
+}
+
+struct Proposal {
+    command: Command,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+impl Door {
+    /// Opens the door onto `catalog`, whose durable side is `ledger`.
+    pub(crate) fn open(env: &Env, ledger: Ledger, catalog: Catalog) -> Self {
+        let catalog = Arc::new(RwLock::new(Applied { catalog, batches: 0 }));
+        let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        let (progress, durable) = watch::channel(Durable::Batches(0));
+        env.spawn(commit_batches(env.clone(), ledger, catalog.clone(), waiting, progress));
+        Self { catalog, queue, durable }
+    }
+
+    /// Proposes a command; returns once it is durable.
+    ///
+    /// # Errors
+    /// The catalog's refusal; `Internal` when the door is closed.
+    pub(crate) async fn submit(&self, command: Command) -> Result<Outcome> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Proposal { command, answer }).await.map_err(|_| self.closed())?;
+        answered.await.map_err(|_| self.closed())?
+    }
+
+    /// Reads the catalog; returns once what was read is durable.
+    ///
+    /// # Errors
+    /// `Internal` when the door is closed.
+    pub(crate) async fn read<T>(&self, look: impl FnOnce(&Catalog) -> T) -> Result<T> {
+        let (seen, batches) = {
+            let applied = self.catalog.read().expect("no holder of the catalog panics");
+            (look(&applied.catalog), applied.batches)
+        };
+        self.wait_durable(batches).await?;
+        Ok(seen)
+    }
+
+    /// Reads the catalog for a decision of the coordinator's own, which is
+    /// told to nobody before a command of its own is durable.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
+        look(&self.catalog.read().expect("no holder of the catalog panics").catalog)
+    }
+
+    /// Returns when the door has closed, with the reason.
+    pub(crate) async fn failed(&self) -> String {
+        let mut durable = self.durable.clone();
+        loop {
+            if let Durable::Failed(reason) = &*durable.borrow_and_update() {
+                return reason.clone();
+            }
+            if durable.changed().await.is_err() {
+                return "the catalog's writer is gone".to_owned();
+            }
+        }
+    }
+
+    async fn wait_durable(&self, batches: u64) -> Result<()> {
+        let mut durable = self.durable.clone();
+        loop {
+            match &*durable.borrow_and_update() {
+                Durable::Batches(done) if *done >= batches => return Ok(()),
+                Durable::Batches(_) => {}
+                Durable::Failed(_) => return Err(self.closed()),
+            }
+            durable.changed().await.map_err(|_| self.closed())?;
+        }
+    }
+
+    fn closed(&self) -> Error {
+        let reason = match &*self.durable.borrow() {
+            Durable::Failed(reason) => reason.clone(),
+            Durable::Batches(_) => "it is stopping".to_owned(),
+        };
+        Error::new(
+            Kind::Internal,
+            format!("the coordinator's catalog takes nothing any more: {reason}"),
+        )
+    }
+}
+
+/// The writer: one batch after the other, until the queue is gone or a
+/// commit failed.
+async fn commit_batches(
+    env: Env,
+    mut ledger: Ledger,
+    catalog: Arc<RwLock<Applied>>,
+    mut waiting: mpsc::Receiver<Proposal>,
+    progress: watch::Sender<Durable>,
+) {
+    let mut batch = Vec::new();
+    while waiting.recv_many(&mut batch, BATCH_COMMANDS_MAX).await > 0 {
+        let mut changes = Vec::new();
+        let mut answers = Vec::with_capacity(batch.len());
+        let batches = {
+            let mut applied = catalog.write().expect("no holder of the catalog panics");
+            for proposal in batch.drain(..) {
+                let outcome = applied.catalog.apply(&proposal.command, &mut changes);
+                answers.push((proposal.answer, outcome));
+            }
+            applied.batches += 1;
+            applied.batches
+        };
+        let (returned, committed) = if changes.is_empty() {
+            (ledger, Ok(()))
+        } else {
+            env::run(&*env.pool, Work::Disk, move || {
+                let committed = ledger.commit(&changes);
+                (ledger, committed)
+            })
+            .await
+        };
+        ledger = returned;
+        if let Err(error) = committed {
+            tracing::error!(%error, "the catalog could not be made durable");
+            // Those who wait learn it from the closed door, not from here:
+            // whether their command will be there after a start is unknown.
+            progress.send_replace(Durable::Failed(error.to_string()));
+            return;
+        }
+        progress.send_replace(Durable::Batches(batches));
+        for (answer, outcome) in answers {
+            // A proposer that gave up waiting does not undo the command.
+            let _ = answer.send(outcome.map_err(Error::from));
+        }
+    }
+}

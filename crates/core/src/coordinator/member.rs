@@ -1,0 +1,483 @@
+//! The members: who they are, whether they are there, and what they hold.
+//!
+//! Who belongs to the cluster is in the catalog. All else here is heard, and
+//! heard anew after a restart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::role::Coordinator;
+use crate::api::{
+    Adopt, CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState,
+    Result, Target,
+};
+use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
+use crate::health::{HEARTBEAT_INTERVAL, Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
+use crate::id::{ClusterId, NodeId, NodeIndex, SessionId};
+use crate::placement::Candidate;
+use crate::policy::PlacementStrategy;
+use crate::presence::{Presence, Pull};
+
+/// How long a hello may take.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often inventories that differ are fetched.
+const PULL_INTERVAL: Duration = Duration::from_millis(250);
+/// How long one page of an inventory may take.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A capacity that differs by less than one part in this many is the same.
+const CAPACITY_CHANGE_DIVISOR: u64 = 16;
+
+/// All that is heard of the members.
+pub(super) struct Members {
+    live: BTreeMap<NodeIndex, Live>,
+    pub(super) presence: Presence,
+}
+
+/// What is heard of one member.
+pub(super) struct Live {
+    pub(super) health: Health,
+    pub(super) session: Option<SessionId>,
+    pub(super) address: String,
+    pub(super) space: NodeSpace,
+    pub(super) version: String,
+    pub(super) trouble: Option<String>,
+    /// The last announcement under this id that was refused, and when.
+    pub(super) refused: Option<(u64, String)>,
+    pub(super) wants_inventory: bool,
+}
+
+impl Members {
+    /// The members of a catalog, none of them heard.
+    pub(super) fn new<'a>(members: impl Iterator<Item = &'a MemberRecord>) -> Self {
+        let live = members.map(|member| (member.index, Live::new(0, &member.address))).collect();
+        Self { live, presence: Presence::default() }
+    }
+
+    pub(super) fn get(&self, node: NodeIndex) -> Option<&Live> {
+        self.live.get(&node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeIndex, &Live)> {
+        self.live.iter().map(|(index, live)| (*index, live))
+    }
+
+    /// What is known of a node.
+    pub(super) fn state(&self, node: NodeIndex, now_ms: u64) -> NodeState {
+        self.live.get(&node).map_or(NodeState::Unknown, |live| live.health.state(now_ms))
+    }
+
+    /// Notes copies that a client was promised by their nodes.
+    pub(super) fn claim_copies(&mut self, stripes: &[StripeRecord], now_ms: u64) {
+        for stripe in stripes {
+            for (slot, chunk) in stripe.chunks.iter().enumerate() {
+                for node in &chunk.copies {
+                    self.presence.claim(*node, stripe.handle(slot), now_ms);
+                }
+            }
+        }
+    }
+
+    /// For each chunk of a stripe, the nodes that can give it now: present,
+    /// good, on a node that is not gone.
+    pub(super) fn copies_there(&self, stripe: &StripeRecord, now_ms: u64) -> Vec<Vec<NodeIndex>> {
+        let is_there = |handle, node: &NodeIndex| {
+            let held = self.presence.state(*node, handle);
+            let state = self.state(*node, now_ms);
+            matches!(held, CopyState::Held | CopyState::Unknown)
+                && matches!(state, NodeState::Online | NodeState::Suspect)
+        };
+        let chunk = |(slot, chunk): (usize, &crate::catalog::ChunkRecord)| {
+            let handle = stripe.handle(slot);
+            chunk.copies.iter().copied().filter(|node| is_there(handle, node)).collect()
+        };
+        stripe.chunks.iter().enumerate().map(chunk).collect()
+    }
+}
+
+impl Live {
+    fn new(now_ms: u64, address: &str) -> Self {
+        Self {
+            health: Health::new(now_ms),
+            session: None,
+            address: address.to_owned(),
+            space: NodeSpace::default(),
+            version: String::new(),
+            trouble: None,
+            refused: None,
+            wants_inventory: false,
+        }
+    }
+}
+
+impl Coordinator {
+    /// The members as candidates for new copies.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let now_ms = self.now_ms();
+        let members: Vec<MemberRecord> =
+            self.door.peek(|catalog| catalog.members().cloned().collect());
+        let state = self.state();
+        let candidate = |member: MemberRecord| {
+            let live = state.members.get(member.index);
+            let is_online = state.members.state(member.index, now_ms) == NodeState::Online;
+            let is_well = live.is_some_and(|live| live.trouble.is_none());
+            let note = live.and_then(|live| note(live, now_ms));
+            Candidate {
+                index: member.index,
+                id: member.id,
+                zone: member.zone,
+                capacity: member.capacity,
+                free: live.map_or(0, |live| live.space.free),
+                is_writable: is_online && is_well,
+                note,
+            }
+        };
+        members.into_iter().map(candidate).collect()
+    }
+
+    /// The members' short numbers by name.
+    pub(super) fn member_indexes(&self) -> BTreeMap<NodeId, NodeIndex> {
+        let pair = |member: &MemberRecord| (member.id.clone(), member.index);
+        self.door.peek(|catalog| catalog.members().map(pair).collect())
+    }
+
+    /// Nodes with their addresses.
+    pub(super) fn targets(&self, nodes: &[NodeIndex]) -> Vec<Target> {
+        self.door.peek(|catalog| {
+            let member = |index: &NodeIndex| catalog.member(*index);
+            let target = |member: &MemberRecord| Target {
+                node: member.id.clone(),
+                address: member.address.clone(),
+            };
+            nodes.iter().filter_map(member).map(target).collect()
+        })
+    }
+
+    /// How nodes are chosen in this cluster.
+    pub(super) fn strategy(&self) -> PlacementStrategy {
+        let of = |catalog: &Catalog| catalog.cluster().map(|cluster| cluster.placement);
+        self.door.peek(of).unwrap_or(self.settings.placement)
+    }
+
+    /// Refuses, for a little while after a start, what needs to know which
+    /// nodes are there.
+    pub(super) fn check_heard(&self) -> Result<()> {
+        let now_ms = self.now_ms();
+        let state = self.state();
+        let (known, heard) = state.members.iter().fold((0, 0), |(known, heard), (_, live)| {
+            (known + 1, heard + usize::from(live.health.heard_ms().is_some()))
+        });
+        let expected = known.max(self.settings.nodes.len());
+        if heard < expected && now_ms <= OFFLINE_AFTER_MS {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!(
+                    "the coordinator has just started and has heard {heard} of {expected} nodes: try again in a moment"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Says hello to nodes that were named or are members and do not speak.
+    pub(super) async fn adopt_nodes(self: Arc<Self>) {
+        let mut reported = BTreeMap::new();
+        loop {
+            let hellos = self.silent_addresses().into_iter().map(|address| {
+                let coordinator = self.clone();
+                async move {
+                    let outcome = coordinator.adopt_node(&address).await;
+                    (address, outcome)
+                }
+            });
+            for (address, outcome) in join_all(hellos).await {
+                match outcome {
+                    Ok(()) => drop(reported.remove(&address)),
+                    Err(error) => report_once(&mut reported, address, &error),
+                }
+            }
+            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+        }
+    }
+
+    fn silent_addresses(&self) -> Vec<String> {
+        let now_ms = self.now_ms();
+        let state = self.state();
+        let speaks = |live: &Live| live.health.state(now_ms) == NodeState::Online;
+        let spoken: Vec<&str> = (state.members.iter())
+            .filter(|(_, live)| speaks(live))
+            .map(|(_, live)| live.address.as_str())
+            .collect();
+        let members = state.members.iter().map(|(_, live)| live.address.clone());
+        let mut silent: Vec<String> = (self.settings.nodes.iter().cloned().chain(members))
+            .filter(|address| !spoken.contains(&address.as_str()))
+            .collect();
+        silent.sort_unstable();
+        silent.dedup();
+        silent
+    }
+
+    async fn adopt_node(&self, address: &str) -> Result<()> {
+        let node = self.env.peers.node(address);
+        let hello = Adopt { context: self.context, coordinator: self.settings.address.clone() };
+        let answer = tokio::time::timeout(ADOPT_TIMEOUT, node.adopt(hello)).await;
+        let info = answer.map_err(|_| {
+            Error::new(Kind::Unavailable, format!("the node at {address} does not answer"))
+        })??;
+        self.register(&info, None).await.map(|_| ())
+    }
+
+    /// See [`crate::api::CoordinatorService::heartbeat`].
+    pub(super) async fn hear(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
+        let info = &heartbeat.info;
+        match info.cluster {
+            Some(cluster) if cluster != self.context.cluster => {
+                return Err(Error::new(
+                    Kind::WrongIdentity,
+                    format!(
+                        "node {} belongs to cluster {cluster}, this is {}: start it with an empty \
+                         data folder, or with the coordinator of its own cluster",
+                        info.id, self.context.cluster
+                    ),
+                ));
+            }
+            None if !heartbeat.joins => {
+                return Err(Error::new(
+                    Kind::WrongIdentity,
+                    format!("node {} is in no cluster: start it with --join", info.id),
+                ));
+            }
+            _ => {}
+        }
+        let index = self.register(info, Some(heartbeat.space)).await?;
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let members = &mut state.members;
+        let Some(live) = members.live.get_mut(&index) else {
+            return Err(Error::new(Kind::Unavailable, "the member was just removed".to_owned()));
+        };
+        live.health.heard(now_ms, info.session);
+        live.session = Some(info.session);
+        live.space = heartbeat.space;
+        live.version.clone_from(&info.version);
+        live.trouble.clone_from(&heartbeat.trouble);
+        let changes = heartbeat.changes.as_ref();
+        let news =
+            members.presence.heartbeat(index, info.session, &heartbeat.digest, changes, now_ms);
+        live.wants_inventory = news.needs_inventory;
+        Ok(HeartbeatReply { context: self.context, known_version: news.known_version })
+    }
+
+    /// Makes sure that the catalog knows a node as it is now.
+    async fn register(&self, info: &NodeInfo, space: Option<NodeSpace>) -> Result<NodeIndex> {
+        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
+        if let Some(member) = &known {
+            self.check_not_doubled(member, info)?;
+        }
+        let capacity = match (&known, space) {
+            (Some(member), Some(space)) if is_close(member.capacity, space.total) => {
+                member.capacity
+            }
+            (_, Some(space)) => space.total,
+            (Some(member), None) => member.capacity,
+            (None, None) => 0,
+        };
+        let is_known = known.as_ref().filter(|member| {
+            member.folder == info.folder
+                && member.address == info.address
+                && member.zone == info.zone
+                && member.capacity == capacity
+        });
+        if let Some(member) = is_known {
+            return Ok(member.index);
+        }
+        let command = Command::SetMember {
+            id: info.id.clone(),
+            folder: info.folder,
+            address: info.address.clone(),
+            zone: info.zone.clone(),
+            capacity,
+            replaces: info.replaces,
+        };
+        let outcome = self.door.submit(command).await;
+        if let (Err(error), Some(member)) = (&outcome, &known) {
+            self.note_refused(member.index, &error.message);
+        }
+        let index = outcome?.member.ok_or_else(|| {
+            Error::new(Kind::Internal, "the catalog gave the member no number".to_owned())
+        })?;
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        match known {
+            Some(member) if member.folder == info.folder => {}
+            Some(_) => {
+                tracing::info!(node = %info.id, "a new data folder takes the place of an old one");
+                state.members.presence.forget(index);
+            }
+            None => tracing::info!(node = %info.id, address = %info.address, "a node joined"),
+        }
+        let live =
+            state.members.live.entry(index).or_insert_with(|| Live::new(now_ms, &info.address));
+        live.address.clone_from(&info.address);
+        Ok(index)
+    }
+
+    /// Refuses a second process that speaks for a member while the first one
+    /// does: a copied folder.
+    fn check_not_doubled(&self, member: &MemberRecord, info: &NodeInfo) -> Result<()> {
+        let now_ms = self.now_ms();
+        let refusal = {
+            let state = self.state();
+            let Some(live) = state.members.get(member.index) else { return Ok(()) };
+            let other = live.session.filter(|session| *session != info.session);
+            let silent_ms = live.health.heard_ms().map(|heard| now_ms.saturating_sub(heard));
+            match (other, silent_ms) {
+                (Some(_), Some(silent_ms))
+                    if silent_ms <= SUSPECT_AFTER_MS
+                        && live.health.state(now_ms) != NodeState::Absent
+                        && live.address != info.address =>
+                {
+                    format!(
+                        "two nodes call themselves {}: one at {} (heard {} s ago), one at {}: stop \
+                         one of them, and give every node a data folder of its own",
+                        info.id,
+                        live.address,
+                        silent_ms / 1000,
+                        info.address
+                    )
+                }
+                _ => return Ok(()),
+            }
+        };
+        self.note_refused(member.index, &refusal);
+        Err(Error::new(Kind::WrongIdentity, refusal))
+    }
+
+    fn note_refused(&self, node: NodeIndex, reason: &str) {
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        if let Some(live) = state.members.live.get_mut(&node) {
+            if live.refused.as_ref().is_none_or(|(_, known)| known != reason) {
+                tracing::warn!(reason, "a node was refused");
+            }
+            live.refused = Some((now_ms, reason.to_owned()));
+        }
+    }
+
+    /// See [`crate::api::CoordinatorService::leave`].
+    pub(super) fn see_off(
+        &self,
+        cluster: ClusterId,
+        node: &NodeId,
+        session: SessionId,
+    ) -> Result<()> {
+        if cluster != self.context.cluster {
+            return Err(Error::new(
+                Kind::WrongIdentity,
+                format!("node {node} is of another cluster"),
+            ));
+        }
+        let index = self.door.peek(|catalog| catalog.member_by_id(node).map(|m| m.index));
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let live = index.and_then(|index| state.members.live.get_mut(&index));
+        if let Some(live) = live.filter(|live| live.session == Some(session)) {
+            tracing::info!(%node, "a node said that it stops");
+            live.health.left(now_ms, session);
+        }
+        Ok(())
+    }
+
+    /// Fetches the inventories of nodes whose digests differ from what was
+    /// heard of them.
+    pub(super) async fn pull_inventories(self: Arc<Self>) {
+        loop {
+            let wanted: Vec<(NodeIndex, SessionId, String)> = {
+                let now_ms = self.now_ms();
+                let state = self.state();
+                let wants = |live: &Live| {
+                    live.wants_inventory && live.health.state(now_ms) == NodeState::Online
+                };
+                (state.members.iter())
+                    .filter(|(_, live)| wants(live))
+                    .filter_map(|(i, live)| Some((i, live.session?, live.address.clone())))
+                    .collect()
+            };
+            let pulls = wanted.into_iter().map(|(index, session, address)| {
+                let coordinator = self.clone();
+                async move {
+                    if let Err(error) = coordinator.pull_inventory(index, session, &address).await {
+                        tracing::debug!(%address, %error, "an inventory could not be fetched");
+                    }
+                }
+            });
+            join_all(pulls).await;
+            tokio::time::sleep(PULL_INTERVAL).await;
+        }
+    }
+
+    async fn pull_inventory(
+        &self,
+        index: NodeIndex,
+        session: SessionId,
+        address: &str,
+    ) -> Result<()> {
+        let node = self.env.peers.node(address);
+        let mut pull = Pull::default();
+        loop {
+            let page = node.inventory(self.context, pull.last());
+            let page = tokio::time::timeout(PAGE_TIMEOUT, page).await.map_err(|_| {
+                Error::new(Kind::Unavailable, format!("no inventory from {address} in time"))
+            })??;
+            let leads_on = page.is_last || !page.chunks.is_empty();
+            if !pull.page(page.version, &page.chunks) || !leads_on {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    format!("the inventory of {address} is not in order"),
+                ));
+            }
+            if page.is_last {
+                break;
+            }
+        }
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let members = &mut state.members;
+        let Some(live) = members.live.get_mut(&index) else { return Ok(()) };
+        if live.session == Some(session) {
+            members.presence.replace_all(index, session, pull, now_ms);
+            live.wants_inventory = false;
+        }
+        Ok(())
+    }
+}
+
+/// Why a node cannot be written to, for messages.
+fn note(live: &Live, now_ms: u64) -> Option<String> {
+    let since = |since_ms: u64| match now_ms.saturating_sub(since_ms) / 1000 {
+        seconds if seconds < 120 => format!("{seconds}s"),
+        seconds if seconds < 7200 => format!("{}m", seconds / 60),
+        seconds => format!("{}h", seconds / 3600),
+    };
+    let gone_ms = live.health.gone_since_ms(now_ms);
+    match (live.health.state(now_ms), gone_ms) {
+        (NodeState::Online, _) => live.trouble.clone(),
+        (NodeState::Suspect, _) => Some("suspect".to_owned()),
+        (NodeState::Unknown, _) => Some("not heard yet".to_owned()),
+        (NodeState::Offline, gone) => Some(format!("offline for {}", since(gone.unwrap_or(0)))),
+        (NodeState::Absent, gone) => Some(format!("stopped {} ago", since(gone.unwrap_or(0)))),
+    }
+}
+
+fn is_close(one: u64, other: u64) -> bool {
+    one.abs_diff(other) <= one / CAPACITY_CHANGE_DIVISOR && (one == 0) == (other == 0)
+}
+
+fn report_once(reported: &mut BTreeMap<String, String>, address: String, error: &Error) {
+    if reported.get(&address) != Some(&error.message) {
+        tracing::warn!(%address, reason = %error.message, "a node could not be adopted");
+        reported.insert(address, error.message.clone());
+    }
+}

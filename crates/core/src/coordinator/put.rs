@@ -1,0 +1,288 @@
+//! A PUT, as the coordinator sees it: begin, place, retarget, commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::role::Coordinator;
+use super::upload::{OpenStripe, Upload};
+use crate::api::{
+    BeginPut, Commit, Committed, Error, Kind, Place, PutMode, Result, Retarget,
+    STRIPES_PER_CALL_MAX, StripePlacement, Target, UploadGrant,
+};
+use crate::catalog::{Catalog, Command, FileRecord, Refusal, StripeRecord};
+use crate::data::split::Split;
+use crate::id::{FileId, Handle, NodeIndex};
+use crate::placement::{self, Layout, OneRequest, PlacementRequest};
+use crate::policy::{PlacementStrategy, StripeShape};
+
+/// A node that failed a client's writes this often is passed over by the
+/// rest of its upload.
+const WRITE_FAILURES_MAX: u32 = 2;
+
+impl Coordinator {
+    /// See [`crate::api::CoordinatorService::begin_put`].
+    pub(super) async fn begin_upload(&self, request: BeginPut) -> Result<UploadGrant> {
+        let replace = request.mode == PutMode::Replace;
+        let check = |catalog: &Catalog| {
+            catalog.check_new_name(&request.name, replace)?;
+            Ok(catalog.cluster().expect("it was founded at the start").policy)
+        };
+        let spec = self.door.read(check).await?.map_err(|refusal: Refusal| Error::from(refusal))?;
+        self.check_heard()?;
+        let candidates = self.candidates();
+        let policy = placement::resolve(&spec, &request.policy, candidates.len())?;
+        let upload = FileId(self.numbers.draw(&self.door, 1).await?);
+        let size = request.size;
+        let created_ms = self.env.wall.now_ms();
+        {
+            let mut state = self.state();
+            state.uploads.open(upload, request, policy, created_ms, self.now_ms())?;
+        }
+        let first = match size {
+            Some(size) if size > 0 => {
+                let data = Split::new(size, &policy).stripe_data(0);
+                Some(self.place_stripe(upload, data).await.inspect_err(|_| {
+                    self.state().uploads.release(upload);
+                })?)
+            }
+            _ => None,
+        };
+        Ok(UploadGrant { context: self.context, upload, policy, first })
+    }
+
+    /// See [`crate::api::CoordinatorService::place`].
+    pub(super) async fn place_stripes(&self, request: Place) -> Result<Vec<StripePlacement>> {
+        if request.stripes.len() > STRIPES_PER_CALL_MAX {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("at most {STRIPES_PER_CALL_MAX} stripes may be asked for at once"),
+            ));
+        }
+        let members = self.member_indexes();
+        {
+            let now_ms = self.now_ms();
+            let mut state = self.state();
+            let upload = state.uploads.touch(request.upload, now_ms)?;
+            for node in &request.failed {
+                if let Some(index) = members.get(node) {
+                    upload.failed.insert(*index, WRITE_FAILURES_MAX);
+                }
+            }
+            for stripe in &request.sealed {
+                upload.seal(request.upload, stripe, |node| members.get(node).copied())?;
+            }
+        }
+        let mut placed = Vec::with_capacity(request.stripes.len());
+        for data in request.stripes {
+            placed.push(self.place_stripe(request.upload, data).await?);
+        }
+        Ok(placed)
+    }
+
+    /// Places one stripe with `data` data chunks for an upload.
+    async fn place_stripe(&self, upload: FileId, data: u8) -> Result<StripePlacement> {
+        let (policy, is_strict, allow_unsafe, chunk_bytes, failed) = {
+            let now_ms = self.now_ms();
+            let mut state = self.state();
+            let upload = state.uploads.touch(upload, now_ms)?;
+            let (is_strict, allow_unsafe) = (
+                upload.request.is_strict,
+                upload.request.allow_unsafe || self.settings.allow_unsafe,
+            );
+            (upload.policy, is_strict, allow_unsafe, upload.chunk_bytes(), failed_nodes(upload))
+        };
+        let coding = policy.coding;
+        if data == 0 || data > coding.data {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("a stripe of this file has 1 to {} data chunks, not {data}", coding.data),
+            ));
+        }
+        let shape = StripeShape { coding, data };
+        let width = u64::from(coding.data) + u64::from(coding.parity);
+        let first_handle = Handle(self.numbers.draw(&self.door, width).await?);
+        let strategy = self.strategy();
+        let candidates = self.candidates();
+        let key = match strategy {
+            PlacementStrategy::RoundRobin => {
+                let mut state = self.state();
+                state.rotation = state.rotation.wrapping_add(1);
+                state.rotation
+            }
+            PlacementStrategy::Ring => first_handle.0,
+        };
+        let choose = |excluded: &BTreeSet<NodeIndex>| {
+            placement::choose(&PlacementRequest {
+                strategy,
+                candidates: &candidates,
+                policy: &policy,
+                shape,
+                key,
+                chunk_bytes,
+                excluded,
+                allow_unsafe,
+                is_strict,
+            })
+        };
+        // What failed this client may still be better than nothing.
+        let layout: Layout = choose(&failed).or_else(|_| choose(&BTreeSet::new()))?;
+        let targets = layout.copies.iter().map(|nodes| self.targets(nodes)).collect();
+        let open = OpenStripe { first_handle, shape, targets: layout.copies };
+        let index = self.state().uploads.add_stripe(upload, open)?;
+        Ok(StripePlacement { index, first_handle, shape, targets })
+    }
+
+    /// See [`crate::api::CoordinatorService::retarget`].
+    pub(super) fn retarget_copy(&self, request: Retarget) -> Result<Option<Target>> {
+        let candidates = self.candidates();
+        let failed = self
+            .door
+            .peek(|catalog| catalog.member_by_id(&request.failed).map(|member| member.index));
+        let Some(failed) = failed else {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("there is no node {} in this cluster", request.failed),
+            ));
+        };
+        tracing::warn!(
+            node = %request.failed, chunk = %request.handle, reason = %request.reason,
+            "a client could not write to a node"
+        );
+        let now_ms = self.now_ms();
+        let chosen = {
+            let mut state = self.state();
+            let upload = state.uploads.touch(request.upload, now_ms)?;
+            *upload.failed.entry(failed).or_default() += 1;
+            let mut excluded = failed_nodes(upload);
+            excluded.insert(failed);
+            let (chunk_bytes, policy) = (upload.chunk_bytes(), upload.policy);
+            let (stripe, slot) = upload.open_chunk(request.handle)?;
+            stripe.targets[slot].retain(|node| *node != failed);
+            let chosen = placement::choose_one(&OneRequest {
+                candidates: &candidates,
+                policy: &policy,
+                shape: stripe.shape,
+                copies: &stripe.targets,
+                slot,
+                chunk_bytes,
+                excluded: &excluded,
+                preferred: &BTreeSet::new(),
+                busy: &BTreeMap::new(),
+                may_crowd: false,
+            });
+            stripe.targets[slot].extend(chosen);
+            chosen
+        };
+        Ok(chosen.and_then(|node| self.targets(&[node]).pop()))
+    }
+
+    /// See [`crate::api::CoordinatorService::commit`].
+    pub(super) async fn commit_upload(&self, request: Commit) -> Result<Committed> {
+        let id = request.upload;
+        let done = self.door.read(|catalog| catalog.file_by_id(id).map(|f| f.name.clone())).await?;
+        if let Some(name) = done {
+            // The answer to the first commit was lost on its way.
+            return self.committed(&name).await;
+        }
+        let members = self.member_indexes();
+        let (upload, stripes) = {
+            let now_ms = self.now_ms();
+            let mut state = self.state();
+            let upload = state.uploads.touch(id, now_ms)?;
+            for stripe in &request.sealed {
+                upload.seal(id, stripe, |node| members.get(node).copied())?;
+            }
+            state.uploads.take(id)?
+        };
+        let allow_unsafe = upload.request.allow_unsafe || self.settings.allow_unsafe;
+        if let Err(error) = check_complete(&upload, &stripes, request.size, allow_unsafe) {
+            self.state().uploads.put_back(id, upload, stripes);
+            return Err(error);
+        }
+        let file = FileRecord {
+            id,
+            name: upload.request.name.clone(),
+            size: request.size,
+            policy: upload.policy,
+            created_ms: upload.created_ms,
+            stripes: stripes.iter().map(|stripe| stripe.first_handle).collect(),
+        };
+        let name = file.name.clone();
+        let replace = upload.request.mode == PutMode::Replace;
+        // Its holders said so; their heartbeats will confirm it.
+        let now_ms = self.now_ms();
+        self.state().members.claim_copies(&stripes, now_ms);
+        let command = Command::CommitFile { file, stripes, replace };
+        let outcome = self.door.submit(command).await;
+        self.state().uploads.release(id);
+        outcome?;
+        self.committed(&name).await
+    }
+
+    async fn committed(&self, name: &crate::name::FileName) -> Result<Committed> {
+        let info = self.file_info(name).await?;
+        let copies_missing = info.copies_missing;
+        Ok(Committed { info, copies_missing })
+    }
+}
+
+fn failed_nodes(upload: &Upload) -> BTreeSet<NodeIndex> {
+    let failed = upload.failed.iter().filter(|(_, times)| **times >= WRITE_FAILURES_MAX);
+    failed.map(|(node, _)| *node).collect()
+}
+
+/// Whether the stripes are the whole file and each can be acknowledged.
+///
+/// Every stripe must survive the loss of any one more node, unless the
+/// policy itself promises none, or the caller took that risk.
+fn check_complete(
+    upload: &Upload,
+    stripes: &[StripeRecord],
+    size: u64,
+    allow_unsafe: bool,
+) -> Result<()> {
+    let name = upload.request.name.as_str();
+    if upload.open_stripes() > 0 {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("{name:?} has {} stripes that are not sealed", upload.open_stripes()),
+        ));
+    }
+    let policy = &upload.policy;
+    let required = if allow_unsafe { 0 } else { policy.promised_losses().min(1) };
+    for stripe in stripes {
+        let copies: Vec<_> = stripe.chunks.iter().map(|chunk| &chunk.copies).collect();
+        let tolerated = placement::tolerance(stripe.shape, &copies);
+        if tolerated.is_none_or(|losses| losses < required) {
+            return Err(Error::new(
+                Kind::Insufficient,
+                format!(
+                    "stripe {} of {name:?} could not be stored so that any one more node may be \
+                     lost: bring nodes back and put it again",
+                    stripe.index
+                ),
+            ));
+        }
+        if upload.request.is_strict && policy.copies_missing(stripe.shape, &copies) > 0 {
+            return Err(Error::new(
+                Kind::Insufficient,
+                format!(
+                    "stripe {} of {name:?} has fewer copies than {policy} names, and --strict \
+                     refuses that: bring nodes back, or put it without --strict",
+                    stripe.index
+                ),
+            ));
+        }
+    }
+    let raw_len = |stripe: &StripeRecord| {
+        let data = stripe.chunks.iter().take(usize::from(stripe.shape.data));
+        data.map(|chunk| u64::from(chunk.raw_len)).sum::<u64>()
+    };
+    let stored: u64 = stripes.iter().map(raw_len).sum();
+    if stored != size {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("{name:?} has {size} bytes by its commit, its chunks have {stored}"),
+        ));
+    }
+    Ok(())
+}

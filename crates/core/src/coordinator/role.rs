@@ -1,0 +1,211 @@
+//! The coordinator itself: how it starts, what it keeps, and its service.
+
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::door::Door;
+use super::member::Members;
+use super::mend::Mending;
+use super::numbers::Numbers;
+use super::settings::CoordinatorSettings;
+use super::survey::Survey;
+use super::upload::Uploads;
+use crate::api::{
+    BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
+    FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename,
+    Result, Retarget, StripePlacement, Target, UploadGrant, Usage,
+};
+use crate::catalog::{Catalog, Command};
+use crate::env::{self, Env, Work};
+use crate::id::{ClusterId, Epoch, FileId, NodeId, SessionId};
+use crate::ledger::{Ledger, LedgerError};
+
+/// The coordinator role. One of it serves a cluster at a time; another one
+/// on a copy of its folder is shut out by its epoch.
+pub struct Coordinator {
+    pub(super) env: Env,
+    pub(super) settings: CoordinatorSettings,
+    pub(super) context: Context,
+    pub(super) started: Instant,
+    pub(super) door: Door,
+    pub(super) numbers: Numbers,
+    /// Itself, for what it sets going on its own.
+    pub(super) me: Weak<Self>,
+    state: Mutex<State>,
+}
+
+/// What is heard and decided, and not logged.
+pub(super) struct State {
+    pub(super) uploads: Uploads,
+    pub(super) members: Members,
+    pub(super) mending: Mending,
+    pub(super) survey: Survey,
+    /// How many stripes were placed; turns round robin.
+    pub(super) rotation: u64,
+}
+
+/// Why a coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorStartError {
+    /// Its ledger cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Its first commands were refused.
+    #[error("the catalog refuses to begin: {0}")]
+    Refused(Error),
+}
+
+impl Coordinator {
+    /// Loads the catalog (or founds a cluster in an empty folder) and takes
+    /// the next epoch. Serves nothing before both are durable.
+    ///
+    /// # Errors
+    /// [`CoordinatorStartError`] when the ledger is damaged or cannot be
+    /// written.
+    pub async fn open(
+        env: Env,
+        settings: CoordinatorSettings,
+    ) -> std::result::Result<Arc<Self>, CoordinatorStartError> {
+        let (disk, durability) = (env.disk.clone(), settings.durability);
+        let open = move || Ledger::open(&*disk, durability);
+        let (ledger, catalog) = env::run(&*env.pool, Work::Disk, open).await?;
+        let first = first_commands(&env, &settings, &catalog);
+        let door = Door::open(&env, ledger, catalog);
+        for command in first {
+            door.submit(command).await.map_err(CoordinatorStartError::Refused)?;
+        }
+        let (context, next_number) = door.peek(|catalog| {
+            let cluster = catalog.cluster().expect("its first command founded it");
+            let context = Context { cluster: cluster.cluster, epoch: cluster.epoch };
+            (context, cluster.next_number)
+        });
+        let members = door.peek(|catalog| Members::new(catalog.members()));
+        let state = State {
+            uploads: Uploads::default(),
+            members,
+            mending: Mending::default(),
+            survey: Survey::default(),
+            rotation: 0,
+        };
+        Ok(Arc::new_cyclic(|me| Self {
+            env,
+            settings,
+            context,
+            started: Instant::now(),
+            door,
+            numbers: Numbers::starting_at(next_number),
+            me: me.clone(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// Does all that goes on in the background. Returns only when the
+    /// coordinator cannot go on, with the reason.
+    pub async fn run(self: Arc<Self>) -> String {
+        let background = futures_util::future::join4(
+            self.clone().adopt_nodes(),
+            self.clone().pull_inventories(),
+            self.clone().survey_and_mend(),
+            self.clone().sweep(),
+        );
+        tokio::select! {
+            biased;
+            reason = self.door.failed() => reason,
+            _ = background => "its background work ended".to_owned(),
+        }
+    }
+
+    /// The cluster and the epoch of this start.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.context
+    }
+
+    /// Milliseconds since the start, which all that is heard is dated by.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the coordinator's state panics")
+    }
+}
+
+/// What a start has to put through the door before anything else.
+fn first_commands(env: &Env, settings: &CoordinatorSettings, catalog: &Catalog) -> Vec<Command> {
+    let (policy, placement) = (settings.policy, settings.placement);
+    let Some(cluster) = catalog.cluster() else {
+        let mut id = [0; 16];
+        env.random.fill(&mut id);
+        let created_ms = env.wall.now_ms();
+        let found = Command::Found { cluster: ClusterId(id), created_ms, policy, placement };
+        return vec![found, Command::OpenEpoch { epoch: Epoch(1) }];
+    };
+    let mut commands = vec![Command::OpenEpoch { epoch: Epoch(cluster.epoch.0 + 1) }];
+    if cluster.policy != policy || cluster.placement != placement {
+        commands.push(Command::SetPolicy { policy, placement });
+    }
+    commands
+}
+
+#[async_trait]
+impl CoordinatorService for Coordinator {
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
+        self.hear(heartbeat).await
+    }
+
+    async fn leave(&self, cluster: ClusterId, node: NodeId, session: SessionId) -> Result<()> {
+        self.see_off(cluster, &node, session)
+    }
+
+    async fn begin_put(&self, request: BeginPut) -> Result<UploadGrant> {
+        self.begin_upload(request).await
+    }
+
+    async fn place(&self, request: Place) -> Result<Vec<StripePlacement>> {
+        self.place_stripes(request).await
+    }
+
+    async fn retarget(&self, request: Retarget) -> Result<Option<Target>> {
+        self.retarget_copy(request)
+    }
+
+    async fn commit(&self, request: Commit) -> Result<Committed> {
+        self.commit_upload(request).await
+    }
+
+    async fn abort(&self, upload: FileId) -> Result<()> {
+        self.state().uploads.release(upload);
+        Ok(())
+    }
+
+    async fn lookup(&self, request: Lookup) -> Result<FileMap> {
+        self.look_up(request).await
+    }
+
+    async fn list(&self, request: List) -> Result<ListPage> {
+        self.list_names(request).await
+    }
+
+    async fn remove(&self, request: Remove) -> Result<Removed> {
+        self.remove_files(request).await
+    }
+
+    async fn rename(&self, request: Rename) -> Result<()> {
+        self.rename_file(request).await
+    }
+
+    async fn usage(&self, prefix: String) -> Result<Usage> {
+        self.usage_under(prefix).await
+    }
+
+    async fn status(&self) -> Result<ClusterStatus> {
+        self.cluster_status().await
+    }
+
+    async fn report_bad(&self, report: BadCopy) -> Result<()> {
+        self.note_bad_copy(report)
+    }
+}

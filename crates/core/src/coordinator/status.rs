@@ -1,0 +1,102 @@
+//! The cluster on one page.
+
+use super::member::Live;
+use super::role::Coordinator;
+use crate::api::{ClusterStatus, NodeState, NodeStatus, Result, Usage};
+use crate::catalog::MemberRecord;
+use crate::env::Durability;
+use crate::id::NodeIndex;
+use crate::placement;
+
+/// How long a refused announcement under a node's id is shown.
+const REFUSED_SHOWN_MS: u64 = 30_000;
+
+impl Coordinator {
+    /// See [`crate::api::CoordinatorService::status`].
+    pub(super) async fn cluster_status(&self) -> Result<ClusterStatus> {
+        let (members, totals, policy, placement) = self
+            .door
+            .read(|catalog| {
+                let members: Vec<MemberRecord> = catalog.members().cloned().collect();
+                let cluster = catalog.cluster().expect("it was founded at the start");
+                (members, catalog.totals(), cluster.policy, cluster.placement)
+            })
+            .await?;
+        let candidates = self.candidates();
+        let promise =
+            placement::promise(&policy, placement, &candidates, self.settings.allow_unsafe);
+        let now_ms = self.now_ms();
+        let state = self.state();
+        let mut nodes: Vec<NodeStatus> = (members.into_iter())
+            .map(|member| {
+                let index = member.index;
+                let live = state.members.get(index);
+                let presence = &state.members.presence;
+                let held = (presence.chunks(index), presence.quarantined(index));
+                node_status(member, live, held, now_ms)
+            })
+            .collect();
+        nodes.sort_by(|one, other| one.id.cmp(&other.id));
+        let health = state.survey.health();
+        Ok(ClusterStatus {
+            cluster: self.context.cluster,
+            epoch: self.context.epoch,
+            version: self.settings.version.clone(),
+            now_ms: self.env.wall.now_ms(),
+            uptime_s: now_ms / 1000,
+            policy,
+            placement,
+            is_relaxed: self.settings.durability == Durability::Relaxed,
+            promise,
+            nodes,
+            usage: Usage {
+                files: totals.files,
+                chunks: totals.chunks,
+                logical_bytes: totals.logical_bytes,
+                stored_bytes: totals.stored_bytes,
+                raw_bytes: totals.raw_bytes,
+            },
+            health,
+            repair: state.mending.status(state.survey.waiting(), self.repair_begins_in_s(&state)),
+            garbage_bytes: state.members.presence.unwanted_bytes(),
+        })
+    }
+
+    /// Seconds until the earliest of the nodes that are gone is given up for
+    /// lost, if one that is not yet holds copies.
+    fn repair_begins_in_s(&self, state: &super::role::State) -> Option<u64> {
+        let now_ms = self.now_ms();
+        let repair_after_ms = self.settings.repair_after_ms;
+        let waits = |(index, live): (NodeIndex, &Live)| {
+            live.health.gone_since_ms(now_ms)?;
+            let due_ms = live.health.repair_due_ms(repair_after_ms);
+            let holds = state.survey.copies_on(index) > 0;
+            (holds && due_ms > now_ms).then(|| (due_ms - now_ms).div_ceil(1000))
+        };
+        state.members.iter().filter_map(waits).min()
+    }
+}
+
+fn node_status(
+    member: MemberRecord,
+    live: Option<&Live>,
+    (chunks, quarantined): (u64, u64),
+    now_ms: u64,
+) -> NodeStatus {
+    let heard_ms = live.and_then(|live| live.health.heard_ms());
+    let refused = live.and_then(|live| live.refused.as_ref());
+    let refused = refused.filter(|(at_ms, _)| now_ms.saturating_sub(*at_ms) < REFUSED_SHOWN_MS);
+    let refused = refused.map(|(_, reason)| reason.clone());
+    NodeStatus {
+        id: member.id,
+        address: member.address,
+        zone: member.zone,
+        state: live.map_or(NodeState::Unknown, |live| live.health.state(now_ms)),
+        heard_ms_ago: heard_ms.map(|heard_ms| now_ms.saturating_sub(heard_ms)),
+        space: live.map(|live| live.space).unwrap_or_default(),
+        chunks,
+        quarantined,
+        version: live.map(|live| live.version.clone()).unwrap_or_default(),
+        trouble: live.and_then(|live| live.trouble.clone()).or(refused),
+    }
+}

@@ -1,0 +1,99 @@
+//! Deleting what nothing refers to, and ending uploads that were left alone.
+//!
+//! A chunk is destroyed only if the catalog does not name that copy, no live
+//! upload may need it, its handle is one that this catalog handed out, and
+//! its node told of it in two complete inventories with the grace period
+//! between them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::role::Coordinator;
+use crate::api::{Error, HANDLES_PER_CALL_MAX, Kind, NodeState, Result};
+use crate::catalog::Catalog;
+use crate::id::{Handle, NodeIndex};
+
+/// How often it is looked for what can go.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a node may take to delete one call's chunks.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Coordinator {
+    /// Sweeps for as long as the coordinator runs.
+    pub(super) async fn sweep(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            let now_ms = self.now_ms();
+            {
+                let mut state = self.state();
+                for upload in state.uploads.lapse(now_ms, self.settings.upload_idle_max_ms) {
+                    tracing::info!(%upload, "an upload was left alone and has lapsed");
+                }
+            }
+            let Ok(destroyable) = self.destroyable().await else { return };
+            let deletions = destroyable.into_iter().map(|(node, handles)| {
+                let coordinator = self.clone();
+                async move {
+                    let count = handles.len();
+                    match coordinator.delete_on(node, handles).await {
+                        Ok(()) => tracing::info!(node = node.0, count, "deleted chunks"),
+                        Err(error) => tracing::debug!(%error, "chunks could not be deleted"),
+                    }
+                }
+            });
+            join_all(deletions).await;
+        }
+    }
+
+    /// Copies that may be destroyed now, by node, one call's worth each. What
+    /// the decision rests on is durable: no power cut brings back a file whose
+    /// chunks were destroyed.
+    async fn destroyable(&self) -> Result<BTreeMap<NodeIndex, Vec<Handle>>> {
+        let now_ms = self.now_ms();
+        let grace_ms = self.settings.delete_grace_ms;
+        let decide = |catalog: &Catalog| {
+            let mut by_node: BTreeMap<NodeIndex, Vec<Handle>> = BTreeMap::new();
+            let handed_out = catalog.cluster().map_or(0, |cluster| cluster.next_number);
+            let mut state = self.state();
+            let state = &mut *state;
+            let (uploads, mending) = (&state.uploads, &state.mending);
+            let is_wanted = |node: NodeIndex, handle: Handle| {
+                let is_named = catalog.chunk(handle).is_some_and(|(stripe, slot)| {
+                    stripe.chunks.get(slot).is_some_and(|chunk| chunk.copies.contains(&node))
+                });
+                // A handle that was never handed out is another catalog's:
+                // an older copy of this one, most likely. Hands off.
+                let is_foreign = handle.0 >= handed_out;
+                is_named || is_foreign || uploads.guards(handle) || mending.is_running(handle)
+            };
+            let found = state.members.presence.destroyable(now_ms, grace_ms, is_wanted);
+            for (node, handle) in found {
+                let handles = by_node.entry(node).or_default();
+                if handles.len() < HANDLES_PER_CALL_MAX {
+                    handles.push(handle);
+                }
+            }
+            by_node.retain(|node, _| state.members.state(*node, now_ms) == NodeState::Online);
+            for (node, handles) in &by_node {
+                state.mending.note_deleting(*node, handles, now_ms);
+            }
+            by_node
+        };
+        self.door.read(decide).await
+    }
+
+    async fn delete_on(&self, node: NodeIndex, handles: Vec<Handle>) -> Result<()> {
+        let Some(target) = self.targets(&[node]).pop() else { return Ok(()) };
+        let peer = self.env.peers.node(&target.address);
+        let call = peer.delete_chunks(self.context, handles.clone());
+        let answer = tokio::time::timeout(DELETE_TIMEOUT, call).await;
+        answer.map_err(|_| {
+            Error::new(Kind::Unavailable, format!("{} did not delete in time", target.node))
+        })??;
+        self.state().mending.note_deleted(node, &handles);
+        Ok(())
+    }
+}

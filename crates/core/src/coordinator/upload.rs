@@ -1,0 +1,267 @@
+//! Uploads under way: what was placed for whom and is not yet a file.
+//!
+//! Kept in memory only. A coordinator that restarts knows none of them; what
+//! they wrote is then garbage, and their clients begin anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{BeginPut, Error, Kind, Result, SealedStripe};
+use crate::catalog::{ChunkRecord, StripeRecord};
+use crate::data::split::Split;
+use crate::id::{FileId, Handle, NodeId, NodeIndex};
+use crate::policy::{Policy, StripeShape};
+
+/// The most uploads at once.
+pub(crate) const UPLOADS_MAX: usize = 16_384;
+/// The most stripes of one upload that are placed and not yet sealed.
+pub(crate) const OPEN_STRIPES_MAX: usize = 256;
+
+/// All uploads under way.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    uploads: BTreeMap<FileId, Upload>,
+    /// First handle of every stripe of every upload, and its end.
+    handles: BTreeMap<u64, u64>,
+    /// The same first handles by their upload.
+    handles_of: BTreeSet<(FileId, u64)>,
+    /// Uploads that were taken out to become files.
+    committing: BTreeSet<FileId>,
+}
+
+/// One upload.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) request: BeginPut,
+    pub(crate) policy: Policy,
+    pub(crate) created_ms: u64,
+    /// Nodes that the client could not write to, and how often it said so.
+    pub(crate) failed: BTreeMap<NodeIndex, u32>,
+    last_used_ms: u64,
+    next_index: u32,
+    open: BTreeMap<u32, OpenStripe>,
+    sealed: BTreeMap<u32, StripeRecord>,
+}
+
+/// A stripe that was placed.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenStripe {
+    pub(crate) first_handle: Handle,
+    pub(crate) shape: StripeShape,
+    /// Data, then parity: the nodes that were named for each chunk.
+    pub(crate) targets: Vec<Vec<NodeIndex>>,
+}
+
+impl Uploads {
+    /// Takes a new upload in.
+    pub(crate) fn open(
+        &mut self,
+        id: FileId,
+        request: BeginPut,
+        policy: Policy,
+        created_ms: u64,
+        now_ms: u64,
+    ) -> Result<()> {
+        if self.uploads.len() >= UPLOADS_MAX {
+            return Err(Error::new(
+                Kind::Unavailable,
+                format!("{UPLOADS_MAX} uploads are under way, the most at once: try again later"),
+            ));
+        }
+        let upload = Upload {
+            request,
+            policy,
+            created_ms,
+            failed: BTreeMap::new(),
+            last_used_ms: now_ms,
+            next_index: 0,
+            open: BTreeMap::new(),
+            sealed: BTreeMap::new(),
+        };
+        self.uploads.insert(id, upload);
+        Ok(())
+    }
+
+    /// The upload, which counts as used now.
+    pub(crate) fn touch(&mut self, id: FileId, now_ms: u64) -> Result<&mut Upload> {
+        let upload = self.uploads.get_mut(&id).ok_or_else(|| unknown(id))?;
+        upload.last_used_ms = now_ms;
+        Ok(upload)
+    }
+
+    /// Notes a placed stripe and returns its number in the file.
+    pub(crate) fn add_stripe(&mut self, id: FileId, stripe: OpenStripe) -> Result<u32> {
+        let upload = self.uploads.get_mut(&id).ok_or_else(|| unknown(id))?;
+        if upload.open.len() >= OPEN_STRIPES_MAX {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("an upload has at most {OPEN_STRIPES_MAX} unsealed stripes"),
+            ));
+        }
+        let index = upload.next_index;
+        upload.next_index = index.checked_add(1).ok_or_else(|| {
+            Error::new(Kind::Invalid, "a file has at most 4294967295 stripes".to_owned())
+        })?;
+        let coding = stripe.shape.coding;
+        let end = stripe.first_handle.0 + u64::from(coding.data) + u64::from(coding.parity);
+        self.handles.insert(stripe.first_handle.0, end);
+        self.handles_of.insert((id, stripe.first_handle.0));
+        upload.open.insert(index, stripe);
+        Ok(index)
+    }
+
+    /// Takes the upload out, with its sealed stripes, to become a file. Its
+    /// handles stay guarded until [`Uploads::release`].
+    pub(crate) fn take(&mut self, id: FileId) -> Result<(Upload, Vec<StripeRecord>)> {
+        if self.committing.contains(&id) {
+            let message = format!("upload {id} is being committed: ask again");
+            return Err(Error::new(Kind::Unavailable, message));
+        }
+        let mut upload = self.uploads.remove(&id).ok_or_else(|| unknown(id))?;
+        self.committing.insert(id);
+        let sealed = std::mem::take(&mut upload.sealed).into_values().collect();
+        Ok((upload, sealed))
+    }
+
+    /// Puts back what [`Uploads::take`] took.
+    pub(crate) fn put_back(&mut self, id: FileId, mut upload: Upload, sealed: Vec<StripeRecord>) {
+        upload.sealed = sealed.into_iter().map(|stripe| (stripe.index, stripe)).collect();
+        self.uploads.insert(id, upload);
+        self.committing.remove(&id);
+    }
+
+    /// Ends the guard over an upload's handles.
+    pub(crate) fn release(&mut self, id: FileId) {
+        self.uploads.remove(&id);
+        self.committing.remove(&id);
+        let of_upload = (id, 0)..=(id, u64::MAX);
+        let firsts: Vec<_> = self.handles_of.range(of_upload).copied().collect();
+        for entry in firsts {
+            self.handles_of.remove(&entry);
+            self.handles.remove(&entry.1);
+        }
+    }
+
+    /// Whether a live upload may still need the chunk.
+    pub(crate) fn guards(&self, handle: Handle) -> bool {
+        let below = self.handles.range(..=handle.0).next_back();
+        below.is_some_and(|(_, end)| handle.0 < *end)
+    }
+
+    /// Ends uploads that were left alone for longer than `idle_max_ms`.
+    pub(crate) fn lapse(&mut self, now_ms: u64, idle_max_ms: u64) -> Vec<FileId> {
+        let idle = |upload: &Upload| now_ms.saturating_sub(upload.last_used_ms) > idle_max_ms;
+        let lapsed: Vec<FileId> =
+            self.uploads.iter().filter(|(_, upload)| idle(upload)).map(|(id, _)| *id).collect();
+        for id in &lapsed {
+            self.release(*id);
+        }
+        lapsed
+    }
+}
+
+impl Upload {
+    /// The open stripe that `handle` belongs to, and the slot of the chunk.
+    pub(crate) fn open_chunk(&mut self, handle: Handle) -> Result<(&mut OpenStripe, usize)> {
+        for stripe in self.open.values_mut() {
+            if let Some(slot) = stripe.slot(handle) {
+                return Ok((stripe, slot));
+            }
+        }
+        Err(Error::new(Kind::Invalid, format!("chunk {handle} is not open in this upload")))
+    }
+
+    /// Checks a stripe that the client says is sealed, and keeps it.
+    ///
+    /// # Errors
+    /// `Invalid` when it is not as it was placed.
+    pub(crate) fn seal(
+        &mut self,
+        file: FileId,
+        stripe: &SealedStripe,
+        index_of: impl Fn(&NodeId) -> Option<NodeIndex>,
+    ) -> Result<()> {
+        let wrong = |what: &str| {
+            Error::new(Kind::Invalid, format!("sealed stripe {}: {what}", stripe.index))
+        };
+        if self.sealed.contains_key(&stripe.index) {
+            // Told twice: the first answer was lost on its way.
+            return Ok(());
+        }
+        let open =
+            self.open.get(&stripe.index).ok_or_else(|| wrong("was not placed in this upload"))?;
+        if open.first_handle != stripe.first_handle || open.shape.coding != stripe.shape.coding {
+            return Err(wrong("has another handle or code than it was placed with"));
+        }
+        let data = stripe.shape.data;
+        if data == 0 || data > open.shape.data || stripe.chunks.len() != stripe.shape.chunks() {
+            return Err(wrong("has more or fewer chunks than it was placed with"));
+        }
+        let chunk_size = u64::from(self.policy.chunk_size);
+        let mut chunks = Vec::with_capacity(stripe.chunks.len());
+        for (slot, chunk) in stripe.chunks.iter().enumerate() {
+            if slot < usize::from(data) && (chunk.raw_len == 0 || chunk.raw_len > chunk_size) {
+                return Err(wrong("has a chunk that is empty or above the chunk size"));
+            }
+            let fits = |bytes: u64| u32::try_from(bytes).map_err(|_| wrong("has a huge chunk"));
+            let mut copies = Vec::with_capacity(chunk.holders.len());
+            for holder in &chunk.holders {
+                let node = index_of(holder).ok_or_else(|| wrong("names an unknown node"))?;
+                if !copies.contains(&node) {
+                    copies.push(node);
+                }
+            }
+            copies.sort_unstable();
+            chunks.push(ChunkRecord {
+                digest: chunk.digest,
+                raw_len: fits(chunk.raw_len)?,
+                stored_len: fits(chunk.stored_len)?,
+                copies: copies.into_boxed_slice(),
+            });
+        }
+        let record = StripeRecord {
+            first_handle: stripe.first_handle,
+            file,
+            index: stripe.index,
+            shape: stripe.shape,
+            chunks,
+        };
+        self.open.remove(&stripe.index);
+        self.sealed.insert(stripe.index, record);
+        Ok(())
+    }
+
+    /// The most that one of its chunks can have, in bytes.
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        match self.request.size {
+            Some(size) => Split::new(size, &self.policy).chunk_len(0),
+            None => u64::from(self.policy.chunk_size),
+        }
+    }
+
+    /// Stripes that were placed and not sealed.
+    pub(crate) fn open_stripes(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl OpenStripe {
+    fn slot(&self, handle: Handle) -> Option<usize> {
+        let position = usize::try_from(handle.0.checked_sub(self.first_handle.0)?).ok()?;
+        let (data, width) = (usize::from(self.shape.data), usize::from(self.shape.coding.data));
+        let slot = match position {
+            position if position < data => position,
+            position if position < width => return None,
+            position => position - width + data,
+        };
+        (slot < self.targets.len()).then_some(slot)
+    }
+}
+
+fn unknown(id: FileId) -> Error {
+    Error::new(
+        Kind::UnknownUpload,
+        format!(
+            "upload {id} is not known: it was left alone for too long, or the coordinator restarted"
+        ),
+    )
+}
