@@ -285,6 +285,11 @@ mod tests {
     #[test]
     fn frames_that_gain_less_than_three_percent_stay_raw() {
         let noise: Vec<u8> = (0_u8..128).flat_map(|seed| digest::Digest::of(&[seed]).0).collect();
+        let mut some_gain = noise.clone();
+        some_gain[..80].fill(0);
+        assert_eq!(sealed(&some_gain, Compression::Lz4)[4], Codec::Raw as u8, "about 1 %");
+        some_gain[..300].fill(0);
+        assert_eq!(sealed(&some_gain, Compression::Lz4)[4], Codec::Lz4 as u8, "about 6 %");
         assert_eq!(sealed(&noise, Compression::Lz4)[4], Codec::Raw as u8);
         assert_eq!(sealed(&[7; 4096], Compression::Lz4)[4], Codec::Lz4 as u8);
         assert_eq!(sealed(&[7; 4096], Compression::None)[4], Codec::Raw as u8);

@@ -90,7 +90,7 @@ pub fn encode_row_into(coding: Coding, frames: &[&[u8]], parity: &mut Vec<Vec<u8
     let len = frames.iter().map(|frame| frame.len()).max().unwrap_or(0);
     parity.resize_with(usize::from(coding.parity), Vec::new);
     for stored in parity.iter_mut() {
-        stored.resize(HEADER_SIZE + len, 0);
+        set_len(stored, HEADER_SIZE + len);
     }
     let mut coded: Vec<&mut [u8]> =
         parity.iter_mut().map(|stored| &mut stored[HEADER_SIZE..]).collect();
@@ -133,7 +133,7 @@ impl ParityAccumulator {
         let end = HEADER_SIZE + stored.len();
         for coded in parity.iter_mut() {
             if coded.len() < end {
-                coded.resize(end, 0);
+                set_len(coded, end);
             }
         }
         let mut outputs: Vec<&mut [u8]> =
@@ -202,6 +202,13 @@ pub fn rebuild_row(
         return Ok(Some(stored));
     }
     data_frame(coded).map_err(|error| StripeError::Rebuilt { position: wanted, error })
+}
+
+/// Cuts or lengthens a buffer (with zeros), to no more room than that: what
+/// doubles when it grows would double the memory of a stream's parity.
+fn set_len(buffer: &mut Vec<u8>, len: usize) {
+    buffer.reserve_exact(len.saturating_sub(buffer.len()));
+    buffer.resize(len, 0);
 }
 
 /// What a stored frame brings into its row, once its sum was checked: a data

@@ -164,6 +164,15 @@ fn buffers_of_an_earlier_row_leave_no_trace() {
 }
 
 #[test]
+fn a_streams_parity_takes_no_more_memory_than_its_bytes() {
+    let mut accumulator = ParityAccumulator::new(rs(4, 2));
+    for (position, len) in [(0, 1000), (1, 1100), (2, 900), (3, 1101)] {
+        accumulator.add(position, 0, &vec![position; len]);
+    }
+    assert_eq!(accumulator.memory_bytes(), 2 * (HEADER_SIZE + 1101));
+}
+
+#[test]
 fn a_stripe_has_the_rows_of_its_longest_chunk() {
     assert_eq!(rows(&[64, 64, 3]), 64);
     assert_eq!(rows(&[]), 0);
