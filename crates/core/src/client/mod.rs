@@ -65,8 +65,8 @@ impl Client {
     ///
     /// # Errors
     /// Kinds as the coordinator gives them (`Exists`, `Insufficient`, …);
-    /// `Invalid` when the source changed while it was read; `Internal` when
-    /// it could not be read; `Unavailable` when the coordinator did not
+    /// `Internal` when the source could not be read, or changed while it was
+    /// read; `Unavailable` when the coordinator did not
     /// answer, or restarted under a source that cannot be read twice.
     pub async fn put(
         &self,
@@ -83,9 +83,9 @@ impl Client {
     /// read in part only, every frame is held to its CRC32C.
     ///
     /// # Errors
-    /// `NotFound` for an unknown name; `Invalid` when the file was replaced
-    /// or removed while it was read; `Unavailable` when too few of its nodes
-    /// can be reached; `Integrity` when its bytes are lost or damaged beyond
+    /// `NotFound` for an unknown name, or one that was removed while it was
+    /// read; `Unavailable` when it was replaced while it was read, or too few
+    /// of its nodes can be reached; `Integrity` when its bytes are lost or damaged beyond
     /// what its policy survives; `Internal` when `sink` failed.
     pub async fn get(
         &self,

@@ -191,7 +191,7 @@ pub(super) fn unreadable(error: &io::Error) -> PutError {
 /// The source is not what it was.
 pub(super) fn changed(how: &str) -> PutError {
     PutError::failed(
-        Kind::Invalid,
+        Kind::Internal,
         format!("the source changed while it was read ({how}): put it again when it is at rest"),
     )
 }

@@ -1,0 +1,214 @@
+//! Opening a source, and not waiting for one that is slow while another may
+//! answer.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{sleep, timeout};
+
+use super::Reading;
+use super::map::handle_of;
+use super::parity::ParityReader;
+use super::ranking::Origin;
+use crate::api::{
+    ChunkRead, CopyAt, Error, FrameStream, Kind, NodeService, ReadRequest, Result, StripeMap,
+};
+use crate::data::frame;
+
+/// A mid-stream pause of so many times `hedge_after` is one too long, where
+/// there is somebody else to ask.
+const PAUSES_MAX: u32 = 4;
+
+/// Stored frames of one chunk from one source, in order.
+pub(super) enum Frames<'a> {
+    Copy(FrameStream),
+    Parity(Box<ParityReader<'a>>),
+}
+
+/// A source that has given its first frame.
+pub(super) struct Opened<'a> {
+    pub(super) origin: Origin,
+    pub(super) first: Bytes,
+    pub(super) frames: Frames<'a>,
+}
+
+impl Frames<'_> {
+    /// The next stored frame, within `patience`.
+    pub(super) async fn next(&mut self, patience: Duration) -> Result<Bytes> {
+        match self {
+            Self::Copy(frames) => next_of(frames, patience).await,
+            // It has its own patience with each of its sources.
+            Self::Parity(reader) => reader.next_row().await,
+        }
+    }
+}
+
+/// The next frame of a node's stream, which must have one.
+pub(super) async fn next_of(frames: &mut FrameStream, patience: Duration) -> Result<Bytes> {
+    match timeout(patience, frames.next()).await {
+        Ok(Some(frame)) => frame,
+        Ok(None) => Err(Error::new(Kind::Unavailable, "it ended its stream early")),
+        Err(_elapsed) => Err(Error::new(
+            Kind::Unavailable,
+            format!("it sent nothing for {} ms", patience.as_millis()),
+        )),
+    }
+}
+
+/// How long a stream may stand still.
+pub(super) fn patience(reading: &Reading<'_>, has_others: bool) -> Duration {
+    let settings = &reading.client.settings;
+    let hasty = settings.hedge_after * PAUSES_MAX;
+    if has_others { hasty.min(settings.stall_after) } else { settings.stall_after }
+}
+
+/// Opens the first of `origins` that gives a frame of chunk `slot`. When one
+/// fails, the next is asked at once; when one is slow, the next is asked as
+/// well. Those that were tried are taken off `origins`.
+pub(super) async fn open<'a>(
+    reading: &'a Reading<'a>,
+    map: &Arc<StripeMap>,
+    slot: usize,
+    frames: Range<u32>,
+    origins: &mut VecDeque<Origin>,
+) -> Option<Opened<'a>> {
+    let handle = handle_of(map, slot);
+    let mut asked: Vec<Origin> = Vec::new();
+    let mut racing = FuturesUnordered::new();
+    let mut ask_next = true;
+    loop {
+        if std::mem::take(&mut ask_next)
+            && let Some(origin) = origins.pop_front()
+        {
+            asked.push(origin.clone());
+            racing.push(open_one(reading, map.clone(), slot, frames.clone(), origin));
+        }
+        if racing.is_empty() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            Some((origin, opened)) = racing.next() => match opened {
+                Ok(opened) => {
+                    note_overtaken(reading, &asked, &origin);
+                    return Some(opened);
+                }
+                Err(error) => {
+                    if let Origin::Copy(copy) = &origin {
+                        reading.findings.note(handle, &copy.node, &error);
+                    }
+                    tracing::debug!(chunk = %handle, ?origin, %error, "a source failed");
+                    asked.retain(|other| *other != origin);
+                    ask_next = true;
+                }
+            },
+            () = sleep(reading.client.settings.hedge_after), if !origins.is_empty() => {
+                ask_next = true;
+            }
+        }
+    }
+}
+
+/// Those that were asked before the winner and have not answered are slow.
+fn note_overtaken(reading: &Reading<'_>, asked: &[Origin], winner: &Origin) {
+    for origin in asked.iter().take_while(|origin| *origin != winner) {
+        if let Origin::Copy(copy) = origin {
+            reading.findings.note_slow(&copy.node);
+        }
+    }
+    if let Origin::Copy(copy) = winner {
+        reading.findings.note_good(&copy.node);
+    }
+}
+
+async fn open_one<'a>(
+    reading: &'a Reading<'a>,
+    map: Arc<StripeMap>,
+    slot: usize,
+    frames: Range<u32>,
+    origin: Origin,
+) -> (Origin, Result<Opened<'a>>) {
+    let opened = match &origin {
+        Origin::Copy(copy) => open_copy(reading, &map, slot, copy, frames).await.map(Frames::Copy),
+        Origin::Parity => ParityReader::open(reading, map, slot, frames)
+            .await
+            .map(|reader| Frames::Parity(Box::new(reader))),
+    };
+    let first = match opened {
+        Ok(mut frames) => {
+            let first = frames.next(reading.client.settings.stall_after).await;
+            first.map(|first| (first, frames))
+        }
+        Err(error) => Err(error),
+    };
+    let opened = first.map(|(first, frames)| Opened { origin: origin.clone(), first, frames });
+    (origin, opened)
+}
+
+/// Opens a copy, and checks that it is what the catalog says it is.
+pub(super) async fn open_copy(
+    reading: &Reading<'_>,
+    map: &StripeMap,
+    slot: usize,
+    copy: &CopyAt,
+    frames: Range<u32>,
+) -> Result<FrameStream> {
+    let handle = handle_of(map, slot);
+    let node: Arc<dyn NodeService> = reading.client.env.peers.node(&copy.address);
+    let request = ReadRequest { cluster: reading.cluster, handle, frames };
+    let limit = reading.client.settings.stall_after;
+    let read = timeout(limit, node.read_chunk(request)).await.map_err(|_elapsed| {
+        Error::new(Kind::Unavailable, format!("it did not answer within {} s", limit.as_secs()))
+    })??;
+    check_identity(reading, map, slot, &read)?;
+    Ok(read.frames)
+}
+
+/// A right checksum under a wrong name is as bad as a wrong checksum.
+fn check_identity(
+    reading: &Reading<'_>,
+    map: &StripeMap,
+    slot: usize,
+    read: &ChunkRead,
+) -> Result<()> {
+    let ChunkRead { header, seal, .. } = read;
+    let chunk = map.chunks.get(slot).ok_or_else(|| mismatch("slot"))?;
+    if header.cluster != reading.cluster {
+        return Err(mismatch("cluster"));
+    }
+    if header.handle != handle_of(map, slot) {
+        return Err(mismatch("handle"));
+    }
+    if header.file != reading.info.id {
+        return Err(mismatch("file"));
+    }
+    if seal.digest != chunk.digest {
+        return Err(mismatch("SHA-256"));
+    }
+    if seal.raw_len != chunk.raw_len || seal.stored_len != chunk.stored_len {
+        return Err(mismatch("length"));
+    }
+    if seal.frames != frames_of(map, slot) {
+        return Err(mismatch("number of frames"));
+    }
+    Ok(())
+}
+
+/// Frames that chunk `slot` has: a parity chunk as many as the longest data
+/// chunk of its stripe.
+pub(super) fn frames_of(map: &StripeMap, slot: usize) -> u32 {
+    let data = usize::from(map.shape.data);
+    let of_data = |slot: usize| map.chunks.get(slot).map_or(0, |chunk| frame::count(chunk.raw_len));
+    let frames =
+        if slot < data { of_data(slot) } else { (0..data).map(of_data).max().unwrap_or(0) };
+    u32::try_from(frames).unwrap_or(u32::MAX)
+}
+
+fn mismatch(what: &str) -> Error {
+    Error::new(Kind::Integrity, format!("its copy has another {what} than the catalog"))
+}

@@ -1,0 +1,97 @@
+//! What one get has found out about nodes and copies.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::api::{BadCopy, Error, Kind};
+use crate::client::NOTES_MAX;
+use crate::id::{Handle, NodeId};
+
+/// Troubles met so far, shared by all lanes: who failed one chunk is asked
+/// last for the next.
+#[derive(Default)]
+pub(super) struct Findings {
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    nodes: BTreeMap<NodeId, NodeTrouble>,
+    copies: BTreeMap<(Handle, NodeId), String>,
+    bad: Vec<BadCopy>,
+}
+
+/// How a node let this get down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NodeTrouble {
+    /// It answers, later than others.
+    Slow,
+    /// It did not answer, or broke off.
+    Failed(String),
+}
+
+impl NodeTrouble {
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+}
+
+impl Findings {
+    /// Takes note of why a copy could not be read.
+    pub(super) fn note(&self, handle: Handle, node: &NodeId, error: &Error) {
+        let mut found = self.found();
+        let reason = error.message.clone();
+        match error.kind {
+            Kind::Integrity => {
+                if found.bad.len() < NOTES_MAX {
+                    let reason = reason.clone();
+                    found.bad.push(BadCopy { handle, node: node.clone(), reason });
+                }
+                found.copies.insert((handle, node.clone()), reason);
+            }
+            Kind::NotFound | Kind::Internal | Kind::NotSupported => {
+                found.copies.insert((handle, node.clone()), reason);
+            }
+            _ => {
+                found.nodes.insert(node.clone(), NodeTrouble::Failed(reason));
+            }
+        }
+    }
+
+    /// Takes note that a copy is not to be used again, without blaming it.
+    pub(super) fn set_aside(&self, handle: Handle, node: &NodeId, reason: &str) {
+        self.found().copies.insert((handle, node.clone()), reason.to_owned());
+    }
+
+    /// Takes note of a node that others overtook.
+    pub(super) fn note_slow(&self, node: &NodeId) {
+        self.found().nodes.entry(node.clone()).or_insert(NodeTrouble::Slow);
+    }
+
+    /// A node answered as it should.
+    pub(super) fn note_good(&self, node: &NodeId) {
+        let mut found = self.found();
+        if let Some(NodeTrouble::Failed(_)) = found.nodes.get(node) {
+            found.nodes.remove(node);
+        }
+    }
+
+    /// How `node` let this get down so far.
+    pub(super) fn node(&self, node: &NodeId) -> Option<NodeTrouble> {
+        self.found().nodes.get(node).cloned()
+    }
+
+    /// Why this copy is not to be used.
+    pub(super) fn copy(&self, handle: Handle, node: &NodeId) -> Option<String> {
+        self.found().copies.get(&(handle, node.clone())).cloned()
+    }
+
+    /// The bad copies that were found.
+    pub(super) fn take_bad(&self) -> Vec<BadCopy> {
+        std::mem::take(&mut self.found().bad)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
