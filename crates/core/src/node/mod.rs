@@ -1,1 +1,30 @@
-//! The node: stores, serves, verifies and rebuilds chunks.
+//! The node: stores, serves, verifies and rebuilds chunks, and tells the
+//! coordinator what it holds.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `role` | the node itself: opening it, running it, stopping it |
+//! | `service` | what others ask of it, each call in a few lines |
+//! | `membership`, `identity` | whose node it is, and how it remembers that |
+//! | `heartbeat` | how it tells the coordinator of itself |
+//! | `write`, `incoming` | how a chunk comes in |
+//! | `read` | how a chunk goes out |
+//! | `rebuild`, `pull` | how a lost copy is made anew from peers |
+//! | `store` | chunks on disk |
+//!
+//! It decides nothing about files or placement, and believes no byte that it
+//! has not checked.
+
+mod heartbeat;
+mod identity;
+mod incoming;
+mod membership;
+mod pull;
+mod read;
+mod rebuild;
+mod role;
+mod service;
+mod store;
+mod write;
+
+pub use role::{Node, NodeSettings, NodeStartError, NodeSummary};

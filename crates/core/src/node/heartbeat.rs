@@ -1,0 +1,113 @@
+//! The node's heartbeats: who it is, its space, and what changed on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::role::Node;
+use crate::api::{Error, Heartbeat, HeartbeatReply, Kind, Result};
+use crate::health::HEARTBEAT_INTERVAL as INTERVAL;
+
+/// The first pause after a failed heartbeat; it doubles up to the interval.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
+
+/// What one coordinator is known to know.
+#[derive(Default)]
+struct Beat {
+    coordinator: Option<String>,
+    known_version: Option<u64>,
+    failures: u32,
+}
+
+/// Sends heartbeats until the node leaves.
+pub(super) async fn run(node: Arc<Node>) {
+    let mut beat = Beat::default();
+    while !node.membership.has_left() {
+        let pause = match node.membership.coordinator() {
+            Some(coordinator) => beat.send(&node, coordinator).await,
+            None => INTERVAL,
+        };
+        tokio::select! {
+            biased;
+            () = node.membership.wake.notified() => {}
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+impl Beat {
+    /// Sends one heartbeat; says how long to wait before the next.
+    async fn send(&mut self, node: &Arc<Node>, coordinator: String) -> Duration {
+        if self.coordinator.as_ref() != Some(&coordinator) {
+            *self = Self { coordinator: Some(coordinator.clone()), ..Self::default() };
+        }
+        let sent = Instant::now();
+        let error = match self.exchange(node, &coordinator).await {
+            Ok(reply) => match node.membership.acknowledged(&reply, &coordinator, sent).await {
+                Ok(()) => {
+                    self.succeeded(node, &reply);
+                    return INTERVAL.saturating_sub(sent.elapsed());
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.failed(node, &coordinator, &error)
+    }
+
+    async fn exchange(&self, node: &Arc<Node>, coordinator: &str) -> Result<HeartbeatReply> {
+        let heartbeat = node.heartbeat(self.known_version).await;
+        let call = node.env.peers.coordinator(coordinator);
+        timeout(INTERVAL, call.heartbeat(heartbeat)).await.unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", INTERVAL.as_secs());
+            Err(Error::new(Kind::Unavailable, text))
+        })
+    }
+
+    fn succeeded(&mut self, node: &Node, reply: &HeartbeatReply) {
+        if self.failures > 0 {
+            tracing::info!(node = %node.settings.id, "coordinator reached again");
+        }
+        self.failures = 0;
+        self.known_version = reply.known_version;
+    }
+
+    fn failed(&mut self, node: &Node, coordinator: &str, error: &Error) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let id = &node.settings.id;
+        if matches!(error.kind, Kind::WrongIdentity | Kind::StaleEpoch) {
+            self.known_version = None;
+            if node.membership.set_refused(error.message.clone()) {
+                tracing::warn!(node = %id, coordinator, "refused by the coordinator: {error}");
+            }
+        } else if self.failures == 1 {
+            tracing::warn!(node = %id, coordinator, "heartbeat failed: {error}");
+        } else {
+            tracing::debug!(node = %id, coordinator, failures = self.failures,
+                "heartbeat failed: {error}");
+        }
+        let doubled = RETRY_AFTER_MIN.saturating_mul(1 << self.failures.min(8).saturating_sub(1));
+        let pause = doubled.min(INTERVAL);
+        // Nodes of one cluster do not come back all at once.
+        let jitter_ms = node.env.random.next_u64() % (RETRY_AFTER_MIN.as_millis() as u64);
+        (pause + Duration::from_millis(jitter_ms)).min(INTERVAL)
+    }
+}
+
+impl Node {
+    /// What the node says of itself now.
+    async fn heartbeat(self: &Arc<Self>, known_version: Option<u64>) -> Heartbeat {
+        let space = self.space().await;
+        let (digest, changes) = self.store.inventory_since(known_version);
+        let refused = self.membership.refused().map(|reason| format!("refused: {reason}"));
+        Heartbeat {
+            info: self.membership.info(),
+            joins: self.settings.join.is_some(),
+            space,
+            digest,
+            changes,
+            trouble: self.store.trouble().or(refused),
+        }
+    }
+}

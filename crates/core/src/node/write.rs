@@ -1,0 +1,84 @@
+//! Taking a chunk from a client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::try_join;
+use tokio::time::timeout;
+
+use super::incoming::Incoming;
+use super::role::Node;
+use crate::api::{Error, Kind, Result, WritePart, WriteStream};
+use crate::data::chunk::{ChunkHeader, ChunkSeal};
+
+/// A writer that sends nothing for this long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Takes one chunk; returns once it is durable.
+    pub(super) async fn take(&self, header: ChunkHeader, mut parts: WriteStream) -> Result<()> {
+        let _turn = self.turn(&self.writes, 1).await?;
+        let handle = header.handle;
+        header.validate().map_err(|error| {
+            Error::new(Kind::Invalid, format!("chunk {handle} is refused: {error}"))
+        })?;
+        let claim = self.store.claim(handle)?;
+        if self.store.has_good(handle) {
+            return self.take_again(header, parts).await;
+        }
+        let mut incoming = Incoming::new(&self.env, claim, header);
+        let mut part = next_part(&mut parts).await?;
+        loop {
+            match part {
+                // A frame is written while the next one comes.
+                WritePart::Frame(frame) => {
+                    (incoming, part) =
+                        try_join(incoming.push(frame), next_part(&mut parts)).await?;
+                }
+                WritePart::Seal(seal) => return incoming.seal(seal, false).await,
+            }
+        }
+    }
+
+    /// Hears a writer out whose chunk is here already: it may have missed the
+    /// answer. What is here is read before it is vouched for again.
+    async fn take_again(&self, header: ChunkHeader, mut parts: WriteStream) -> Result<()> {
+        let handle = header.handle;
+        let seal = last_part(&header, &mut parts).await?;
+        let store = Arc::clone(&self.store);
+        let found = self
+            .on_disk(move || {
+                let image = store.open_image(header.cluster, handle)?;
+                store.verify(&image)?;
+                Ok::<_, Error>(image.seal().digest)
+            })
+            .await?;
+        if found == seal.digest {
+            return Ok(());
+        }
+        let text = format!("node {} holds another chunk {handle} already", self.settings.id);
+        Err(Error::new(Kind::Exists, text))
+    }
+}
+
+async fn last_part(header: &ChunkHeader, parts: &mut WriteStream) -> Result<ChunkSeal> {
+    for _ in 0..=header.frames_max() {
+        if let WritePart::Seal(seal) = next_part(parts).await? {
+            return Ok(seal);
+        }
+    }
+    let text = format!("chunk {} is refused: it has too many frames", header.handle);
+    Err(Error::new(Kind::Invalid, text))
+}
+
+async fn next_part(parts: &mut WriteStream) -> Result<WritePart> {
+    match timeout(SILENCE_MAX, parts.next()).await {
+        Ok(Some(part)) => part,
+        Ok(None) => Err(Error::new(Kind::Unavailable, "the chunk's stream ended without a seal")),
+        Err(_) => Err(Error::new(
+            Kind::Unavailable,
+            format!("the chunk's stream was silent for {} s", SILENCE_MAX.as_secs()),
+        )),
+    }
+}
