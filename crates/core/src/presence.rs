@@ -17,8 +17,6 @@ use std::ops::Bound;
 use crate::id::{Handle, NodeIndex, SessionId};
 use inventory::Inventory;
 
-pub use inventory::Pull;
-
 /// The most handles that one [`Presence::destroyable`] looks at.
 pub const HANDLES_PER_SWEEP_MAX: usize = 1 << 18;
 /// The most copies that one [`Presence::destroyable`] names.
@@ -72,13 +70,15 @@ pub enum CopyState {
     Missing,
 }
 
-/// What follows from a heartbeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct News {
-    /// The inventory version that is known now, for the answer.
-    pub known_version: Option<u64>,
-    /// Whether the whole inventory must be pulled.
-    pub needs_inventory: bool,
+/// What one node holds, summed up; as last heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Chunks, the bad ones too.
+    pub chunks: u64,
+    /// Of these, the bad ones.
+    pub quarantined: u64,
+    /// What they take on its disk, in bytes.
+    pub bytes: u64,
 }
 
 /// What all nodes hold, as far as they told.
@@ -90,28 +90,32 @@ pub struct Presence {
 }
 
 impl Presence {
-    /// Takes what a heartbeat says of the node's inventory.
-    pub fn heartbeat(
+    /// Takes what a heartbeat says of the node's inventory. The answer is the
+    /// version that is known now; `None` when the whole inventory is wanted.
+    pub fn hear(
         &mut self,
         node: NodeIndex,
         session: SessionId,
         digest: &InventoryDigest,
         changes: Option<&InventoryChanges>,
         now_ms: u64,
-    ) -> News {
-        self.nodes.entry(node).or_default().heartbeat(session, digest, changes, now_ms)
+    ) -> Option<u64> {
+        self.nodes.entry(node).or_default().hear(session, digest, changes, now_ms)
     }
 
-    /// Takes a whole inventory that was pulled from the node's run `session`.
-    /// One of another run than the present is thrown away.
-    pub fn replace_all(&mut self, node: NodeIndex, session: SessionId, pull: Pull, now_ms: u64) {
-        self.nodes.entry(node).or_default().replace_all(session, pull, now_ms);
-    }
-
-    /// A node said, outside of its heartbeats, that a chunk is durable on it:
-    /// it counts as held until the inventory had time to tell.
-    pub fn claim(&mut self, node: NodeIndex, handle: Handle, now_ms: u64) {
-        self.nodes.entry(node).or_default().claim(handle, now_ms);
+    /// Takes a whole inventory that was pulled from the node's run `session`,
+    /// in pages of which the first was of `version`. What changed while the
+    /// later ones were pulled is told by the heartbeats that follow. One of
+    /// another run than the present is thrown away.
+    pub fn replace(
+        &mut self,
+        node: NodeIndex,
+        session: SessionId,
+        version: u64,
+        chunks: impl IntoIterator<Item = HeldChunk>,
+        now_ms: u64,
+    ) {
+        self.nodes.entry(node).or_default().replace(session, version, chunks, now_ms);
     }
 
     /// Forgets a node that is no member any more, or whose folder is new.
@@ -131,22 +135,10 @@ impl Presence {
         self.nodes.get(&node).is_some_and(|inventory| inventory.is_complete)
     }
 
-    /// Chunks that the node holds, as last heard; the bad ones too.
+    /// What the node holds, summed up.
     #[must_use]
-    pub fn chunks(&self, node: NodeIndex) -> u64 {
-        self.nodes.get(&node).map_or(0, |inventory| inventory.chunks.len() as u64)
-    }
-
-    /// Of these, the bad ones.
-    #[must_use]
-    pub fn quarantined(&self, node: NodeIndex) -> u64 {
-        self.nodes.get(&node).map_or(0, |inventory| inventory.quarantined)
-    }
-
-    /// What they take on its disk, in bytes.
-    #[must_use]
-    pub fn bytes(&self, node: NodeIndex) -> u64 {
-        self.nodes.get(&node).map_or(0, |inventory| inventory.bytes)
+    pub fn summary(&self, node: NodeIndex) -> Summary {
+        self.nodes.get(&node).map_or_else(Summary::default, |inventory| inventory.summary)
     }
 
     /// Bytes of copies on all nodes that were found unwanted and are still

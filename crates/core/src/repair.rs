@@ -1,4 +1,41 @@
-//! What shall be rebuilt, from where, onto which node: a pure plan.
+//! What shall be rebuilt, onto which node: a pure plan.
+//!
+//! A [`Survey`] looks at one stripe after the other and keeps two things: how
+//! many stripes are how well, and the most urgent chunks that lack a copy,
+//! fewest spares first. [`Survey::plan`] then finds them targets.
+//!
+//! What counts as lost, and what does not:
+//!
+//! - A copy is **lost** when its node told that it has none or a bad one, when
+//!   its node is given up ([`Standing::Gone`]), or when it never had a place.
+//! - A copy on a node that is merely away, suspect or not heard yet **waits**:
+//!   it is rebuilt nowhere, since most nodes come back.
+//! - Nothing is taken out of a layout before its replacement is verified: a
+//!   task names the layout that it starts from and the one that it ends with,
+//!   and every good or waiting copy of the first is in the second.
+//!
+//! A copy that its own node lost is rebuilt there; a node that still holds a
+//! good copy which the layout forgot gets it back for nothing. When too few
+//! nodes are left to keep the promise, copies crowd together rather than stay
+//! lost, but only once nobody is expected back; when nodes come, crowded
+//! stripes are spread again, last of all.
+
+mod assess;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use assess::{Assessment, Condition, assess};
+pub use survey::Survey;
+
+use crate::catalog::StripeRecord;
+use crate::health::{Health, NodeState};
+use crate::id::{Handle, NodeIndex};
+use crate::placement::Candidate;
+use crate::policy::Policy;
+use crate::presence::CopyState;
 
 /// How many stripes are how well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,4 +50,143 @@ pub struct StripeHealth {
     pub unavailable: u64,
     /// Not known yet: nodes have not told what they hold.
     pub unknown: u64,
+}
+
+/// What may be counted on of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Online.
+    Here,
+    /// Suspect: readers still try it, repair leaves it alone.
+    Suspect,
+    /// Not heard yet.
+    Unknown,
+    /// Offline or absent, and expected back.
+    Away,
+    /// Given up: its copies count as lost. So do those on a node that is no
+    /// member.
+    Gone,
+}
+
+impl Standing {
+    /// What a node's health makes of it at `now_ms`.
+    #[must_use]
+    pub fn of(health: &Health, now_ms: u64, repair_after_ms: u64) -> Self {
+        let is_due = health.is_due_for_repair(now_ms, repair_after_ms);
+        match health.state(now_ms) {
+            NodeState::Online => Self::Here,
+            NodeState::Suspect => Self::Suspect,
+            _ if is_due => Self::Gone,
+            NodeState::Unknown => Self::Unknown,
+            NodeState::Offline | NodeState::Absent => Self::Away,
+        }
+    }
+
+    /// Whether readers may get a copy from it.
+    #[must_use]
+    pub fn is_readable(self) -> bool {
+        matches!(self, Self::Here | Self::Suspect)
+    }
+}
+
+/// The cluster as repair sees it at one moment.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// Every member's standing.
+    pub standings: &'a BTreeMap<NodeIndex, Standing>,
+    /// What is known of a copy, as from [`crate::presence::Presence::state`].
+    pub copy_state: &'a dyn Fn(NodeIndex, Handle) -> CopyState,
+}
+
+impl View<'_> {
+    /// The standing of a node.
+    #[must_use]
+    pub fn standing(&self, node: NodeIndex) -> Standing {
+        self.standings.get(&node).copied().unwrap_or(Standing::Gone)
+    }
+
+    /// Whether a member may come back that is not there.
+    fn expects_somebody(&self) -> bool {
+        self.standings.values().any(|standing| {
+            matches!(standing, Standing::Suspect | Standing::Unknown | Standing::Away)
+        })
+    }
+
+    fn fate(&self, node: NodeIndex, handle: Handle) -> Fate {
+        let standing = self.standing(node);
+        match (self.copy_state)(node, handle) {
+            _ if standing == Standing::Gone => Fate::Lost,
+            CopyState::Missing | CopyState::Bad => Fate::Lost,
+            CopyState::Held if standing == Standing::Here => Fate::Good,
+            CopyState::Held | CopyState::Unknown => Fate::Waiting,
+        }
+    }
+}
+
+/// What becomes of one copy that a layout names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It is there and can be read.
+    Good,
+    /// It is not there now, or not known; it is not given up.
+    Waiting,
+    /// It must be replaced.
+    Lost,
+}
+
+/// What a plan has to respect.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits<'a> {
+    /// Every member, for targets; of these only writable ones that are
+    /// [`Standing::Here`] are taken.
+    pub candidates: &'a [Candidate],
+    /// The most tasks to name.
+    pub tasks_max: usize,
+    /// The most tasks for one target, with those that run already.
+    pub tasks_per_target_max: u32,
+    /// Chunks that are being rebuilt now, and where.
+    pub running: &'a BTreeMap<Handle, NodeIndex>,
+    /// Chunks that are to be left alone for now.
+    pub resting: &'a BTreeSet<Handle>,
+    /// Copies that must not be made: of a chunk on a node that failed at it,
+    /// or that is being told to delete it.
+    pub avoided: &'a BTreeSet<(Handle, NodeIndex)>,
+}
+
+/// One copy to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairTask {
+    /// The chunk.
+    pub handle: Handle,
+    /// The first handle of its stripe.
+    pub stripe: Handle,
+    /// Its place among the stripe's chunks.
+    pub slot: usize,
+    /// The node that is to hold the copy.
+    pub target: NodeIndex,
+    /// Its copies in the layout, as the plan found them.
+    pub expected: Vec<NodeIndex>,
+    /// Its copies once this one is verified.
+    pub copies_after: Vec<NodeIndex>,
+    /// Bytes that the copy takes.
+    pub stored_bytes: u64,
+    /// Losses that the stripe tolerates now; `None` when it cannot be read.
+    pub spares: Option<u8>,
+    /// Whether nothing is lost and the stripe is only to be spread.
+    pub is_move: bool,
+}
+
+/// Looks at all of `stripes` at once and plans for them; see [`Survey`].
+pub fn plan<'c>(
+    stripes: impl IntoIterator<Item = (&'c StripeRecord, &'c Policy)>,
+    view: &View<'_>,
+    limits: &Limits<'_>,
+) -> Vec<RepairTask> {
+    let mut survey = Survey::default();
+    let mut by_handle = BTreeMap::new();
+    for (stripe, policy) in stripes {
+        survey.look(stripe, policy, view);
+        by_handle.insert(stripe.first_handle, (stripe, policy));
+    }
+    survey.plan(view, limits, |first| by_handle.get(&first).copied())
 }

@@ -11,15 +11,15 @@ use futures_util::future::join_all;
 
 use super::role::Coordinator;
 use crate::api::{
-    Adopt, CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState,
-    Result, Target,
+    Adopt, CopyState, Error, Heartbeat, HeartbeatReply, HeldChunk, Kind, NodeInfo, NodeSpace,
+    NodeState, Result, Target,
 };
 use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
 use crate::health::{HEARTBEAT_INTERVAL, Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
-use crate::id::{ClusterId, NodeId, NodeIndex, SessionId};
+use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
-use crate::presence::{Presence, Pull};
+use crate::presence::Presence;
 
 /// How long a hello may take.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,6 +27,9 @@ const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
 const PULL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one page of an inventory may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a copy that its node promised counts as held before a heartbeat
+/// must have told of it.
+const PROMISED_MAX_MS: u64 = OFFLINE_AFTER_MS;
 /// A capacity that differs by less than one part in this many is the same.
 const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 
@@ -34,6 +37,8 @@ const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 pub(super) struct Members {
     live: BTreeMap<NodeIndex, Live>,
     pub(super) presence: Presence,
+    /// Copies that nodes promised and have not yet told of in a heartbeat.
+    promised: BTreeMap<(NodeIndex, Handle), u64>,
 }
 
 /// What is heard of one member.
@@ -53,7 +58,7 @@ impl Members {
     /// The members of a catalog, none of them heard.
     pub(super) fn new<'a>(members: impl Iterator<Item = &'a MemberRecord>) -> Self {
         let live = members.map(|member| (member.index, Live::new(0, &member.address))).collect();
-        Self { live, presence: Presence::default() }
+        Self { live, presence: Presence::default(), promised: BTreeMap::new() }
     }
 
     pub(super) fn get(&self, node: NodeIndex) -> Option<&Live> {
@@ -69,22 +74,45 @@ impl Members {
         self.live.get(&node).map_or(NodeState::Unknown, |live| live.health.state(now_ms))
     }
 
-    /// Notes copies that a client was promised by their nodes.
-    pub(super) fn claim_copies(&mut self, stripes: &[StripeRecord], now_ms: u64) {
+    /// What is known of a copy.
+    pub(super) fn copy_state(&self, node: NodeIndex, handle: Handle, now_ms: u64) -> CopyState {
+        match self.presence.state(node, handle) {
+            CopyState::Missing if self.is_promised(node, handle, now_ms) => CopyState::Held,
+            state => state,
+        }
+    }
+
+    fn is_promised(&self, node: NodeIndex, handle: Handle, now_ms: u64) -> bool {
+        let since = self.promised.get(&(node, handle));
+        since.is_some_and(|since_ms| now_ms.saturating_sub(*since_ms) <= PROMISED_MAX_MS)
+    }
+
+    /// Notes copies that their nodes promised to a client.
+    pub(super) fn note_promised(&mut self, stripes: &[StripeRecord], now_ms: u64) {
         for stripe in stripes {
             for (slot, chunk) in stripe.chunks.iter().enumerate() {
                 for node in &chunk.copies {
-                    self.presence.claim(*node, stripe.handle(slot), now_ms);
+                    self.promised.insert((*node, stripe.handle(slot)), now_ms);
                 }
             }
         }
+    }
+
+    /// Notes one copy that its node has just proved to hold.
+    pub(super) fn note_proved(&mut self, node: NodeIndex, handle: Handle, now_ms: u64) {
+        self.promised.insert((node, handle), now_ms);
+    }
+
+    /// Forgets promises that are too old to count.
+    pub(super) fn forget_promises(&mut self, now_ms: u64) {
+        self.promised.retain(|_, since_ms| now_ms.saturating_sub(*since_ms) <= PROMISED_MAX_MS);
     }
 
     /// For each chunk of a stripe, the nodes that can give it now: present,
     /// good, on a node that is not gone.
     pub(super) fn copies_there(&self, stripe: &StripeRecord, now_ms: u64) -> Vec<Vec<NodeIndex>> {
         let is_there = |handle, node: &NodeIndex| {
-            let held = self.presence.state(*node, handle);
+            let held = self.copy_state(*node, handle, now_ms);
             let state = self.state(*node, now_ms);
             matches!(held, CopyState::Held | CopyState::Unknown)
                 && matches!(state, NodeState::Online | NodeState::Suspect)
@@ -264,10 +292,10 @@ impl Coordinator {
         live.version.clone_from(&info.version);
         live.trouble.clone_from(&heartbeat.trouble);
         let changes = heartbeat.changes.as_ref();
-        let news =
-            members.presence.heartbeat(index, info.session, &heartbeat.digest, changes, now_ms);
-        live.wants_inventory = news.needs_inventory;
-        Ok(HeartbeatReply { context: self.context, known_version: news.known_version })
+        let (session, digest) = (info.session, &heartbeat.digest);
+        let known_version = members.presence.hear(index, session, digest, changes, now_ms);
+        live.wants_inventory = known_version.is_none();
+        Ok(HeartbeatReply { context: self.context, known_version })
     }
 
     /// Makes sure that the catalog knows a node as it is now.
@@ -425,19 +453,24 @@ impl Coordinator {
         address: &str,
     ) -> Result<()> {
         let node = self.env.peers.node(address);
-        let mut pull = Pull::default();
+        let mut chunks: Vec<HeldChunk> = Vec::new();
+        let mut version = None;
         loop {
-            let page = node.inventory(self.context, pull.last());
-            let page = tokio::time::timeout(PAGE_TIMEOUT, page).await.map_err(|_| {
+            let after = chunks.last().map(|chunk| chunk.handle);
+            let page = tokio::time::timeout(PAGE_TIMEOUT, node.inventory(self.context, after));
+            let page = page.await.map_err(|_| {
                 Error::new(Kind::Unavailable, format!("no inventory from {address} in time"))
             })??;
-            let leads_on = page.is_last || !page.chunks.is_empty();
-            if !pull.page(page.version, &page.chunks) || !leads_on {
+            let rises = page.chunks.is_sorted_by(|one, next| one.handle < next.handle)
+                && page.chunks.first().is_none_or(|first| Some(first.handle) > after);
+            if !rises || (page.chunks.is_empty() && !page.is_last) {
                 return Err(Error::new(
                     Kind::Invalid,
                     format!("the inventory of {address} is not in order"),
                 ));
             }
+            version = version.or(Some(page.version));
+            chunks.extend(page.chunks);
             if page.is_last {
                 break;
             }
@@ -447,7 +480,7 @@ impl Coordinator {
         let members = &mut state.members;
         let Some(live) = members.live.get_mut(&index) else { return Ok(()) };
         if live.session == Some(session) {
-            members.presence.replace_all(index, session, pull, now_ms);
+            members.presence.replace(index, session, version.unwrap_or(0), chunks, now_ms);
             live.wants_inventory = false;
         }
         Ok(())

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::role::Coordinator;
-use super::survey::RepairTask;
 use crate::api::{BadCopy, Error, Kind, RebuildTask, Receipt, RepairStatus, Result, StripeMember};
 use crate::catalog::{Catalog, Command, StripeRecord};
 use crate::data::chunk::ChunkHeader;
 use crate::id::{Handle, NodeIndex};
+use crate::repair::RepairTask;
 
 /// The most rebuilds at once.
 pub(super) const REBUILDS_MAX: usize = 16;
 /// The most rebuilds at once on one target.
-pub(super) const REBUILDS_PER_NODE_MAX: usize = 2;
+pub(super) const REBUILDS_PER_NODE_MAX: u32 = 2;
 /// How long one rebuild may take.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long a chunk whose rebuild failed is left alone, doubled each time.
@@ -51,14 +51,15 @@ impl Mending {
         self.running.contains_key(&handle)
     }
 
-    /// Chunks that no rebuild may begin for now.
-    pub(super) fn is_busy(&self, handle: Handle, now_ms: u64) -> bool {
-        self.is_running(handle)
-            || self.resting.get(&handle).is_some_and(|(_, until_ms)| now_ms < *until_ms)
+    /// Chunks that are being rebuilt, and where.
+    pub(super) fn running(&self) -> &BTreeMap<Handle, NodeIndex> {
+        &self.running
     }
 
-    pub(super) fn running_on(&self, node: NodeIndex) -> usize {
-        self.running.values().filter(|target| **target == node).count()
+    /// Chunks whose rebuild failed a short time ago.
+    pub(super) fn resting(&self, now_ms: u64) -> BTreeSet<Handle> {
+        let rests = |(_, (_, until_ms)): &(&Handle, &(u32, u64))| now_ms < *until_ms;
+        self.resting.iter().filter(rests).map(|(handle, _)| *handle).collect()
     }
 
     pub(super) fn room(&self) -> usize {
@@ -107,24 +108,23 @@ impl Mending {
     }
 }
 
+/// Copies that are being deleted, which no rebuild may make meanwhile.
+pub(super) fn avoided_of(mending: &Mending) -> BTreeSet<(Handle, NodeIndex)> {
+    mending.deleting.keys().map(|(node, handle)| (*handle, *node)).collect()
+}
+
 impl Coordinator {
     /// Sets rebuilds going, as many as there is room for.
     pub(super) fn begin_rebuilds(self: &Arc<Self>, tasks: Vec<RepairTask>) {
-        let now_ms = self.now_ms();
         for task in tasks {
             let handle = task.handle;
             {
                 let mut state = self.state();
-                let mending = &mut state.mending;
-                let is_going = mending.deleting.contains_key(&(task.target, handle));
-                if mending.room() == 0
-                    || mending.is_busy(handle, now_ms)
-                    || is_going
-                    || mending.running_on(task.target) >= REBUILDS_PER_NODE_MAX
-                {
+                // The sweep may have condemned the copy since the plan.
+                if state.mending.deleting.contains_key(&(task.target, handle)) {
                     continue;
                 }
-                mending.running.insert(handle, task.target);
+                state.mending.running.insert(handle, task.target);
             }
             let coordinator = self.clone();
             self.env.spawn(async move {
@@ -147,7 +147,7 @@ impl Coordinator {
 
     async fn rebuild(&self, task: &RepairTask) -> Result<Receipt> {
         let prepared = self.door.read(|catalog| self.prepare(catalog, task)).await?;
-        let Some((address, order, expected)) = prepared else {
+        let Some((address, order)) = prepared else {
             return Err(Error::new(Kind::NotFound, "its file is gone".to_owned()));
         };
         let digest = order.digest;
@@ -165,21 +165,18 @@ impl Coordinator {
         }
         {
             let now_ms = self.now_ms();
-            self.state().members.presence.claim(task.target, task.handle, now_ms);
+            self.state().members.note_proved(task.target, task.handle, now_ms);
         }
+        let expected = task.expected.clone().into_boxed_slice();
         let copies = task.copies_after.clone().into_boxed_slice();
         let change = Command::SetCopies { handle: task.handle, expected, copies };
         self.door.submit(change).await?;
         Ok(receipt)
     }
 
-    /// The order for the target, its address, and the layout that the result
-    /// is to replace. `None` when the chunk is gone.
-    fn prepare(
-        &self,
-        catalog: &Catalog,
-        task: &RepairTask,
-    ) -> Option<(String, RebuildTask, Box<[NodeIndex]>)> {
+    /// The order for the target, and its address. `None` when the chunk is
+    /// gone.
+    fn prepare(&self, catalog: &Catalog, task: &RepairTask) -> Option<(String, RebuildTask)> {
         let (stripe, slot) = catalog.chunk(task.handle)?;
         let chunk = stripe.chunks.get(slot)?;
         let address = catalog.member(task.target)?.address.clone();
@@ -212,7 +209,7 @@ impl Coordinator {
             stripe: others.map(|other| with_self(member(other), other)).collect(),
             bytes_per_second_max: self.settings.repair_bytes_per_second_max,
         };
-        Some((address, order, chunk.copies.clone()))
+        Some((address, order))
     }
 
     /// See [`crate::api::CoordinatorService::report_bad`]: the node itself is

@@ -210,7 +210,7 @@ impl Coordinator {
         let replace = upload.request.mode == PutMode::Replace;
         // Its holders said so; their heartbeats will confirm it.
         let now_ms = self.now_ms();
-        self.state().members.claim_copies(&stripes, now_ms);
+        self.state().members.note_promised(&stripes, now_ms);
         let command = Command::CommitFile { file, stripes, replace };
         let outcome = self.door.submit(command).await;
         self.state().uploads.release(id);

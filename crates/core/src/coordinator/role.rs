@@ -10,7 +10,6 @@ use super::member::Members;
 use super::mend::Mending;
 use super::numbers::Numbers;
 use super::settings::CoordinatorSettings;
-use super::survey::Survey;
 use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
@@ -21,6 +20,7 @@ use crate::catalog::{Catalog, Command};
 use crate::env::{self, Env, Work};
 use crate::id::{ClusterId, Epoch, FileId, NodeId, SessionId};
 use crate::ledger::{Ledger, LedgerError};
+use crate::repair::Survey;
 
 /// The coordinator role. One of it serves a cluster at a time; another one
 /// on a copy of its folder is shut out by its epoch.

@@ -7,6 +7,7 @@ use crate::catalog::MemberRecord;
 use crate::env::Durability;
 use crate::id::NodeIndex;
 use crate::placement;
+use crate::presence::Summary;
 
 /// How long a refused announcement under a node's id is shown.
 const REFUSED_SHOWN_MS: u64 = 30_000;
@@ -31,8 +32,7 @@ impl Coordinator {
             .map(|member| {
                 let index = member.index;
                 let live = state.members.get(index);
-                let presence = &state.members.presence;
-                let held = (presence.chunks(index), presence.quarantined(index));
+                let held = state.members.presence.summary(index);
                 node_status(member, live, held, now_ms)
             })
             .collect();
@@ -80,7 +80,7 @@ impl Coordinator {
 fn node_status(
     member: MemberRecord,
     live: Option<&Live>,
-    (chunks, quarantined): (u64, u64),
+    held: Summary,
     now_ms: u64,
 ) -> NodeStatus {
     let heard_ms = live.and_then(|live| live.health.heard_ms());
@@ -94,8 +94,8 @@ fn node_status(
         state: live.map_or(NodeState::Unknown, |live| live.health.state(now_ms)),
         heard_ms_ago: heard_ms.map(|heard_ms| now_ms.saturating_sub(heard_ms)),
         space: live.map(|live| live.space).unwrap_or_default(),
-        chunks,
-        quarantined,
+        chunks: held.chunks,
+        quarantined: held.quarantined,
         version: live.map(|live| live.version.clone()).unwrap_or_default(),
         trouble: live.and_then(|live| live.trouble.clone()).or(refused),
     }

@@ -1,47 +1,99 @@
-//! How the stripes are: looked over in slices, all the time.
+//! How the stripes are: all of them are looked over, slice by slice, so that
+//! nobody waits for the whole; then the most urgent copies are set going.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::role::Coordinator;
-use crate::api::StripeHealth;
+use super::mend::{REBUILDS_PER_NODE_MAX, avoided_of};
+use super::role::{Coordinator, State};
+use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
+use crate::presence::CopyState;
+use crate::repair::{Limits, RepairTask, Standing, Survey, View};
 
-/// How often the stripes are looked over.
+/// How often the stripes are looked over, when that takes no time.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the last look over all stripes found.
-#[derive(Debug, Default)]
-pub(super) struct Survey {
-    health: StripeHealth,
-    waiting: u64,
-}
-
-pub(super) struct RepairTask {
-    pub(super) handle: Handle,
-    pub(super) target: NodeIndex,
-    pub(super) copies_after: Vec<NodeIndex>,
-}
-
-impl Survey {
-    pub(super) fn health(&self) -> StripeHealth {
-        self.health
-    }
-
-    pub(super) fn waiting(&self) -> u64 {
-        self.waiting
-    }
-
-    pub(super) fn copies_on(&self, _node: NodeIndex) -> u64 {
-        0
-    }
-}
+/// Stripes that are looked at in one go, while others wait for the catalog.
+const SLICE_STRIPES: usize = 1024;
 
 impl Coordinator {
+    /// Looks over all stripes and mends, for as long as the coordinator runs.
     pub(super) async fn survey_and_mend(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SURVEY_INTERVAL).await;
-            self.begin_rebuilds(Vec::new());
+            let survey = self.survey().await;
+            let tasks = self.plan(&survey);
+            self.state().survey = survey;
+            self.begin_rebuilds(tasks);
         }
     }
+
+    async fn survey(&self) -> Survey {
+        let mut survey = Survey::default();
+        let mut after: Option<Handle> = None;
+        loop {
+            let last = self.door.peek(|catalog| self.look_at_slice(catalog, after, &mut survey));
+            if last.is_none() {
+                return survey;
+            }
+            after = last;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Looks at the stripes behind `after` and returns the last of them;
+    /// `None` when there are no more.
+    fn look_at_slice(
+        &self,
+        catalog: &Catalog,
+        after: Option<Handle>,
+        survey: &mut Survey,
+    ) -> Option<Handle> {
+        let state = self.state();
+        let standings = self.standings(&state);
+        let copy_state = copy_state(&state, self.now_ms());
+        let view = View { standings: &standings, copy_state: &copy_state };
+        let mut last = None;
+        for (stripe, policy) in catalog.stripes_after(after).take(SLICE_STRIPES) {
+            survey.look(stripe, policy, &view);
+            last = Some(stripe.first_handle);
+        }
+        last
+    }
+
+    fn plan(&self, survey: &Survey) -> Vec<RepairTask> {
+        let candidates = self.candidates();
+        let now_ms = self.now_ms();
+        self.door.peek(|catalog| {
+            let state = self.state();
+            let standings = self.standings(&state);
+            let copy_state = copy_state(&state, self.now_ms());
+            let view = View { standings: &standings, copy_state: &copy_state };
+            let lookup = |first: Handle| {
+                let stripe = catalog.stripe(first)?;
+                Some((stripe, &catalog.file_by_id(stripe.file)?.policy))
+            };
+            let limits = Limits {
+                candidates: &candidates,
+                tasks_max: state.mending.room(),
+                tasks_per_target_max: REBUILDS_PER_NODE_MAX,
+                running: state.mending.running(),
+                resting: &state.mending.resting(now_ms),
+                avoided: &avoided_of(&state.mending),
+            };
+            survey.plan(&view, &limits, lookup)
+        })
+    }
+
+    fn standings(&self, state: &State) -> BTreeMap<NodeIndex, Standing> {
+        let now_ms = self.now_ms();
+        let repair_after_ms = self.settings.repair_after_ms;
+        let of = |live: &super::member::Live| Standing::of(&live.health, now_ms, repair_after_ms);
+        state.members.iter().map(|(index, live)| (index, of(live))).collect()
+    }
+}
+
+fn copy_state(state: &State, now_ms: u64) -> impl Fn(NodeIndex, Handle) -> CopyState + '_ {
+    move |node, handle| state.members.copy_state(node, handle, now_ms)
 }

@@ -45,6 +45,16 @@ const NOBODY: NodeIndex = NodeIndex(u16::MAX);
 #[must_use]
 pub fn choose_one(request: &OneRequest<'_>) -> Option<NodeIndex> {
     let here = request.copies.get(request.slot)?;
+    let fits = |candidate: &&Candidate| {
+        candidate.is_writable
+            && candidate.free >= request.chunk_bytes
+            && !request.excluded.contains(&candidate.index)
+            && !here.contains(&candidate.index)
+    };
+    let fitting: Vec<&Candidate> = request.candidates.iter().filter(fits).collect();
+    if fitting.is_empty() {
+        return None;
+    }
     let promised = Some(request.policy.promised_losses());
     let with = |node: NodeIndex| {
         let mut copies: Vec<Vec<NodeIndex>> = request.copies.to_vec();
@@ -60,12 +70,6 @@ pub fn choose_one(request: &OneRequest<'_>) -> Option<NodeIndex> {
         nodes.filter(|node| domain(**node) == domain(candidate.index)).count()
     };
 
-    let fits = |candidate: &&Candidate| {
-        candidate.is_writable
-            && candidate.free >= request.chunk_bytes
-            && !request.excluded.contains(&candidate.index)
-            && !here.contains(&candidate.index)
-    };
     let rank = |candidate: &Candidate, tolerated: Option<u8>| {
         let index = candidate.index;
         let load = request.copies.iter().flatten().filter(|node| **node == index).count();
@@ -83,10 +87,8 @@ pub fn choose_one(request: &OneRequest<'_>) -> Option<NodeIndex> {
             Reverse(index),
         )
     };
-    request
-        .candidates
-        .iter()
-        .filter(fits)
+    fitting
+        .into_iter()
         .map(|candidate| (candidate, with(candidate.index)))
         .filter(|(_, tolerated)| *tolerated >= enough)
         .max_by_key(|(candidate, tolerated)| rank(candidate, *tolerated))

@@ -3,13 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::{CopyState, HeldChunk, InventoryChanges, InventoryDigest, News, fingerprint};
-use crate::health::OFFLINE_AFTER_MS;
+use super::{CopyState, HeldChunk, InventoryChanges, InventoryDigest, Summary, fingerprint};
 use crate::id::{Handle, SessionId};
 
-/// For so long a copy counts as held that its node said is durable and that
-/// its inventory does not name yet.
-const CLAIM_MS: u64 = OFFLINE_AFTER_MS;
 /// The most chunks that are believed of one node.
 const CHUNKS_PER_NODE_MAX: usize = 1 << 26;
 
@@ -22,15 +18,15 @@ pub(super) struct Inventory {
     /// The version that was named to a node which could not say what changed
     /// since; it gets one chance to do so.
     offered: Option<u64>,
-    pub(super) chunks: BTreeMap<Handle, Held>,
-    pub(super) bytes: u64,
-    pub(super) quarantined: u64,
+    chunks: BTreeMap<Handle, Held>,
+    pub(super) summary: Summary,
     fingerprint: u64,
+    /// What the last heartbeat of the present run said.
+    told: Option<InventoryDigest>,
     pub(super) is_complete: bool,
     /// Complete inventories heard, and when the last one was.
     completes: u64,
     complete_ms: u64,
-    claims: BTreeMap<Handle, u64>,
     unwanted: BTreeMap<Handle, Noted>,
 }
 
@@ -54,41 +50,6 @@ pub(super) struct Sweep {
     pub(super) room: usize,
 }
 
-/// A whole inventory, page by page, as it is pulled.
-///
-/// Pages may be of different versions; then the inventory is that of the
-/// first page, less and more what changed since, and the changes that the
-/// next heartbeats tell make it whole.
-#[derive(Debug, Default)]
-pub struct Pull {
-    versions: Option<(u64, u64)>,
-    chunks: BTreeMap<Handle, Held>,
-}
-
-impl Pull {
-    /// Takes the next page. False when it is none that an honest node sends:
-    /// out of order, or too much.
-    #[must_use]
-    pub fn page(&mut self, version: u64, chunks: &[HeldChunk]) -> bool {
-        let first = self.versions.map_or(version, |(first, _)| first);
-        self.versions = Some((first, version));
-        for chunk in chunks {
-            let is_next = self.last().is_none_or(|last| chunk.handle > last);
-            if !is_next || self.chunks.len() >= CHUNKS_PER_NODE_MAX {
-                return false;
-            }
-            self.chunks.insert(chunk.handle, Held::of(chunk));
-        }
-        true
-    }
-
-    /// The last handle so far: the next page comes after it.
-    #[must_use]
-    pub fn last(&self) -> Option<Handle> {
-        self.chunks.last_key_value().map(|(handle, _)| *handle)
-    }
-}
-
 impl Held {
     fn of(chunk: &HeldChunk) -> Self {
         let stored_bytes = u32::try_from(chunk.stored_bytes).unwrap_or(u32::MAX);
@@ -105,19 +66,21 @@ impl Held {
 }
 
 impl Inventory {
-    pub(super) fn heartbeat(
+    pub(super) fn hear(
         &mut self,
         session: SessionId,
         digest: &InventoryDigest,
         changes: Option<&InventoryChanges>,
         now_ms: u64,
-    ) -> News {
+    ) -> Option<u64> {
         self.follow(session);
+        let newest = self.told.map(|told| told.version).max(self.version);
+        if newest.is_some_and(|newest| digest.version < newest) {
+            // Overtaken by a later heartbeat: nothing new.
+            return self.version;
+        }
+        self.told = Some(*digest);
         if let Some(known) = self.version {
-            if digest.version < known {
-                // Overtaken by a later heartbeat: nothing new.
-                return News { known_version: Some(known), needs_inventory: false };
-            }
             match changes {
                 // Changes tell how things are now, so that some which were
                 // taken before do no harm.
@@ -125,48 +88,40 @@ impl Inventory {
                 _ if digest.version == known => {}
                 _ if self.offered != Some(known) => {
                     self.offered = Some(known);
-                    return News { known_version: Some(known), needs_inventory: false };
+                    return Some(known);
                 }
                 _ => {}
             }
         }
-        if self.is_that_of(digest) {
-            self.version = Some(digest.version);
-            self.complete(now_ms);
-        } else {
+        self.compare(now_ms);
+        if !self.is_complete {
             self.version = None;
-            self.is_complete = false;
         }
-        News { known_version: self.version, needs_inventory: self.version.is_none() }
+        self.version
     }
 
-    pub(super) fn replace_all(&mut self, session: SessionId, pull: Pull, now_ms: u64) {
-        let Some((first, last)) = pull.versions.filter(|_| self.session == Some(session)) else {
+    pub(super) fn replace(
+        &mut self,
+        session: SessionId,
+        version: u64,
+        chunks: impl IntoIterator<Item = HeldChunk>,
+        now_ms: u64,
+    ) {
+        if self.session != Some(session) {
             return;
-        };
-        self.chunks = pull.chunks;
+        }
+        self.chunks.clear();
+        self.summary = Summary::default();
+        self.fingerprint = 0;
+        chunks.into_iter().for_each(|chunk| self.insert(&chunk));
         let chunks = &self.chunks;
         self.unwanted.retain(|handle, _| chunks.contains_key(handle));
-        self.bytes = chunks.values().map(|held| u64::from(held.stored_bytes)).sum();
-        self.quarantined = chunks.values().filter(|held| !held.is_good).count() as u64;
-        self.fingerprint = chunks.iter().fold(0, |all, (h, held)| all ^ held.fingerprint(*h));
-        self.version = Some(first);
+        self.version = Some(version);
         self.offered = None;
-        if first == last {
-            self.complete(now_ms);
-        } else {
-            self.is_complete = false;
-        }
-    }
-
-    pub(super) fn claim(&mut self, handle: Handle, now_ms: u64) {
-        self.claims.insert(handle, now_ms);
+        self.compare(now_ms);
     }
 
     pub(super) fn state(&self, handle: Handle) -> CopyState {
-        if self.claims.contains_key(&handle) {
-            return CopyState::Held;
-        }
         if !self.is_complete {
             return CopyState::Unknown;
         }
@@ -205,7 +160,7 @@ impl Inventory {
             }
             sweep.left -= 1;
             last = Some(handle);
-            if is_wanted(handle) || self.claims.contains_key(&handle) {
+            if is_wanted(handle) {
                 self.unwanted.remove(&handle);
                 continue;
             }
@@ -229,7 +184,7 @@ impl Inventory {
             self.version = None;
             self.offered = None;
             self.is_complete = false;
-            self.claims.clear();
+            self.told = None;
         }
     }
 
@@ -237,46 +192,48 @@ impl Inventory {
         for handle in &changes.gone {
             self.remove(*handle);
         }
-        for chunk in &changes.held {
-            self.remove_from_sums(chunk.handle);
-            if self.chunks.len() < CHUNKS_PER_NODE_MAX {
-                let held = Held::of(chunk);
-                self.chunks.insert(chunk.handle, held);
-                self.fingerprint ^= held.fingerprint(chunk.handle);
-                self.bytes += u64::from(held.stored_bytes);
-                self.quarantined += u64::from(!held.is_good);
-            }
+        changes.held.iter().for_each(|chunk| self.insert(chunk));
+    }
+
+    fn insert(&mut self, chunk: &HeldChunk) {
+        self.take_out(chunk.handle);
+        if self.chunks.len() < CHUNKS_PER_NODE_MAX {
+            let held = Held::of(chunk);
+            self.chunks.insert(chunk.handle, held);
+            self.fingerprint ^= held.fingerprint(chunk.handle);
+            self.summary.chunks += 1;
+            self.summary.bytes += u64::from(held.stored_bytes);
+            self.summary.quarantined += u64::from(!held.is_good);
         }
     }
 
     fn remove(&mut self, handle: Handle) {
-        self.remove_from_sums(handle);
+        self.take_out(handle);
         self.unwanted.remove(&handle);
     }
 
-    fn remove_from_sums(&mut self, handle: Handle) {
+    fn take_out(&mut self, handle: Handle) {
         if let Some(held) = self.chunks.remove(&handle) {
             self.fingerprint ^= held.fingerprint(handle);
-            self.bytes -= u64::from(held.stored_bytes);
-            self.quarantined -= u64::from(!held.is_good);
+            self.summary.chunks -= 1;
+            self.summary.bytes -= u64::from(held.stored_bytes);
+            self.summary.quarantined -= u64::from(!held.is_good);
         }
     }
 
-    fn is_that_of(&self, digest: &InventoryDigest) -> bool {
-        self.chunks.len() as u64 == digest.chunks
-            && self.quarantined == digest.quarantined
-            && self.fingerprint == digest.fingerprint
-    }
-
-    fn complete(&mut self, now_ms: u64) {
-        self.is_complete = true;
-        self.offered = None;
-        self.completes += 1;
-        self.complete_ms = now_ms;
-        let chunks = &self.chunks;
-        self.claims.retain(|handle, claimed_ms| {
-            let is_told = chunks.get(handle).is_some_and(|held| held.is_good);
-            !is_told && now_ms.saturating_sub(*claimed_ms) <= CLAIM_MS
+    /// Complete is what has the digest that the node told last.
+    fn compare(&mut self, now_ms: u64) {
+        let told = self.told.filter(|told| {
+            self.summary.chunks == told.chunks
+                && self.summary.quarantined == told.quarantined
+                && self.fingerprint == told.fingerprint
         });
+        self.is_complete = told.is_some();
+        if let Some(told) = told {
+            self.version = Some(told.version);
+            self.offered = None;
+            self.completes += 1;
+            self.complete_ms = now_ms;
+        }
     }
 }
