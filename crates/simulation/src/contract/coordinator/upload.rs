@@ -61,11 +61,19 @@ pub(super) async fn a_long_file_is_placed_stripe_by_stripe(coordinator: &dyn Coo
     let grant = coordinator.begin_put(wish("long", None)).await.expect("begin");
     assert_eq!(grant.first, None, "no size was given");
     let upload = grant.upload;
-    let ask =
-        |stripes, sealed| coordinator.place(Place { upload, stripes, sealed, failed: Vec::new() });
-    let first = ask(vec![1; 10], Vec::new()).await.expect("ten stripes");
-    let done = first.iter().map(|placement| sealed(placement, CHUNK)).collect();
-    let second = ask(vec![1; 3], done).await.expect("three more");
+    let ask = |first_stripe, stripes, sealed| {
+        let failed = Vec::new();
+        coordinator.place(Place { upload, first_stripe, stripes, sealed, failed })
+    };
+    let first = ask(0, vec![1; 10], Vec::new()).await.expect("ten stripes");
+    let again = ask(0, vec![1; 10], Vec::new()).await;
+    assert_eq!(again.as_ref(), Ok(&first), "the answer was lost, the call repeated");
+    let gap = ask(11, vec![1; 3], Vec::new()).await;
+    assert_kind(gap, Kind::Invalid, "a stripe after one that was not placed");
+    let done: Vec<_> = first.iter().map(|placement| sealed(placement, CHUNK)).collect();
+    let second = ask(10, vec![1; 3], done.clone()).await.expect("three more");
+    let again = ask(10, vec![1; 3], done).await;
+    assert_eq!(again.as_ref(), Ok(&second), "the answer was lost, the call repeated");
     let indices: Vec<u32> = first.iter().chain(&second).map(|p| p.index).collect();
     assert_eq!(indices, (0..13).collect::<Vec<u32>>());
     let handles: BTreeSet<Handle> = first.iter().chain(&second).map(|p| p.first_handle).collect();
@@ -132,6 +140,7 @@ pub(super) async fn what_does_not_add_up_is_refused(coordinator: &dyn Coordinato
     assert_kind(nothing.await, Kind::NotFound, "nothing became visible");
     let huge = Place {
         upload: begin().await.upload,
+        first_stripe: 1,
         stripes: vec![1; 65],
         sealed: Vec::new(),
         failed: Vec::new(),
