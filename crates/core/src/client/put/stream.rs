@@ -50,7 +50,9 @@ pub(super) async fn write(
         size: 0,
     };
     let mut reader = Reader::new(upload, source);
-    let mut ahead = reader.frame(FRAME_SIZE).await?;
+    // A chunk may be smaller than a frame.
+    let chunk_size = usize::try_from(upload.policy.chunk_size).unwrap_or(FRAME_SIZE);
+    let mut ahead = reader.frame(chunk_size.min(FRAME_SIZE)).await?;
     let mut stripes: u32 = 0;
     while !ahead.is_empty() {
         ahead = put.stripe(stripes, &mut reader, ahead).await?;
