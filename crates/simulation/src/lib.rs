@@ -9,13 +9,17 @@
 //! - [`host`], [`task`], [`pool`], [`rng`]: a machine and its one process.
 //! - [`disk`]: what was synced and what was not, and every way to lose it.
 //! - [`net`]: latency, loss, partitions, streams that are cut.
+//! - [`cluster`]: the real roles on hosts of their own, started and stopped.
+//! - [`oracle`]: what must hold, worked out without the code under test.
 //! - [`sample`]: chunks and stripes as a client makes them.
 //! - [`contract`]: what every implementation of a seam must do.
 
+pub mod cluster;
 pub mod contract;
 pub mod disk;
 pub mod host;
 pub mod net;
+pub mod oracle;
 pub mod pool;
 pub mod rng;
 pub mod sample;

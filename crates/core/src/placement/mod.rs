@@ -31,8 +31,6 @@ mod refusal;
 pub mod ring;
 pub mod round_robin;
 mod spread;
-#[cfg(test)]
-mod tests;
 mod tolerance;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -131,10 +131,14 @@ impl<'a> Trials<'a> {
             ));
         }
         if self.copies_missing > 0 {
-            parts.push(match self.copies_missing {
-                1 => "1 copy of a stripe waits for missing nodes".to_owned(),
-                copies => format!("{copies} copies of a stripe wait for missing nodes"),
-            });
+            parts.push(format!(
+                "{} of a stripe wait for missing nodes",
+                if self.copies_missing == 1 {
+                    "1 copy".to_owned()
+                } else {
+                    format!("{} copies", self.copies_missing)
+                }
+            ));
         }
         let promised = self.policy.promised_losses();
         if lost < promised && self.copies_missing == 0 {
