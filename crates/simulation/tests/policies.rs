@@ -21,6 +21,8 @@ fn every_loss_is_told_truly(nodes: usize, replication: u8, parity: ParitySpec, l
             settings.placement = placement;
             // Nothing is rebuilt while this test looks.
             settings.repair_after = Duration::from_secs(1_000_000);
+            // What is lost stays lost: no use in asking for long.
+            settings.client.retry_for = Duration::from_secs(1);
             let cluster = Cluster::start(world, settings).await;
             let promised = cluster.status().await.promise;
             let promised = usize::from(promised.nodes_lost_max.expect("it can be placed"));

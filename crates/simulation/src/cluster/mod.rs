@@ -16,9 +16,7 @@ use dfs_core::env::Durability;
 use dfs_core::id::NodeId;
 use dfs_core::name::FileName;
 use dfs_core::node::{Node, NodeSettings};
-use dfs_core::policy::{
-    CHUNK_SIZE_MIN, Compression, ParitySpec, PlacementStrategy, PolicySpec,
-};
+use dfs_core::policy::{CHUNK_SIZE_MIN, Compression, ParitySpec, PlacementStrategy, PolicySpec};
 
 pub use bytes::{MemorySink, seekable, stream};
 
@@ -52,6 +50,8 @@ pub struct ClusterSettings {
     pub delete_grace: Duration,
     /// How long an upload may be left alone.
     pub upload_idle_max: Duration,
+    /// The client's patience.
+    pub client: ClientSettings,
     /// Failure domains of the nodes, by number; the rest has none.
     pub zones: Vec<String>,
 }
@@ -73,6 +73,7 @@ impl ClusterSettings {
             repair_after: Duration::from_secs(60),
             delete_grace: Duration::from_secs(60),
             upload_idle_max: Duration::from_secs(600),
+            client: ClientSettings::default(),
             zones: Vec::new(),
         }
     }
@@ -211,7 +212,7 @@ impl<'w> Cluster<'w> {
     /// A client in the client's present process.
     #[must_use]
     pub fn client(&self) -> Client {
-        Client::new(self.client_host().env(), self.coordinator(), ClientSettings::default())
+        Client::new(self.client_host().env(), self.coordinator(), self.settings.client.clone())
     }
 
     /// The client's machine.
@@ -251,8 +252,7 @@ impl<'w> Cluster<'w> {
         options: PutOptions,
     ) -> Running<Result<PutSummary, ClientError>> {
         let client = self.client();
-        self.client_host()
-            .spawn(async move { client.put(source, options, &Progress::new()).await })
+        self.client_host().spawn(async move { client.put(source, options, &Progress::new()).await })
     }
 
     /// Gets a whole file.
