@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{FORMAT_VERSION, LEDGER_FILE};
+use super::{FORMAT_VERSION, LEDGER_FILE, WITNESS_FILE};
 use crate::api;
 
 /// Why the ledger cannot be opened or written.
@@ -25,6 +25,12 @@ pub enum LedgerError {
         /// What is wrong, and where.
         what: String,
     },
+    /// The file was there once.
+    #[error(
+        "{LEDGER_FILE} is missing, but {WITNESS_FILE} beside it says that there was one: put it or \
+         a good backup of it back; to begin with nothing, use an empty folder"
+    )]
+    Missing,
     /// The file was written by a newer build.
     #[error(
         "{LEDGER_FILE} has format version {found}, this build knows versions up to \
@@ -84,7 +90,7 @@ impl From<LedgerError> for api::Error {
                 api::Kind::NoSpace
             }
             LedgerError::Io { .. } | LedgerError::Engine { .. } => api::Kind::Internal,
-            LedgerError::Damaged { .. } => api::Kind::Integrity,
+            LedgerError::Damaged { .. } | LedgerError::Missing => api::Kind::Integrity,
             LedgerError::NewerFormat { .. } => api::Kind::NotSupported,
             LedgerError::Poisoned => api::Kind::Internal,
         };

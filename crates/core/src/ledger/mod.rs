@@ -32,6 +32,9 @@ pub use store::Ledger;
 pub const LEDGER_FILE: &str = "catalog.redb";
 /// The ledger's file while it is being made.
 const LEDGER_FILE_NEW: &str = "catalog.redb.new";
+/// An empty file that says that the ledger was made: without its ledger, the
+/// folder is one that lost it, not a new one.
+const WITNESS_FILE: &str = "catalog.made";
 /// The format of the file that this build writes.
 const FORMAT_VERSION: u32 = 1;
 /// What redb may keep of the file in memory, in bytes.

@@ -11,13 +11,13 @@ use super::error::LedgerError;
 use super::head::Head;
 use super::load::load;
 use super::row::{self, TABLES, Table, Tally};
-use super::{CACHE_BYTES_MAX, LEDGER_FILE, LEDGER_FILE_NEW, RELAXED_COMMITS_MAX};
+use super::{CACHE_BYTES_MAX, LEDGER_FILE, LEDGER_FILE_NEW, RELAXED_COMMITS_MAX, WITNESS_FILE};
 use crate::catalog::{Catalog, Change};
 use crate::env::{Access, Disk, Durability, File};
 
 /// The catalog's durable side. See the module's text.
 pub struct Ledger {
-    database: Database,
+    pub(super) database: Database,
     file: Arc<dyn File>,
     head: Head,
     tally: Tally,
@@ -32,18 +32,25 @@ impl Ledger {
     /// loads the catalog from it.
     ///
     /// # Errors
-    /// [`LedgerError::Damaged`] and [`LedgerError::NewerFormat`], and then
-    /// the file is as it was; [`LedgerError::Io`].
+    /// [`LedgerError::Damaged`], [`LedgerError::Missing`] and
+    /// [`LedgerError::NewerFormat`], and then the folder is as it was;
+    /// [`LedgerError::Io`].
     pub fn open(disk: &dyn Disk, durability: Durability) -> Result<(Self, Catalog), LedgerError> {
-        let file = match disk.open(LEDGER_FILE, Access::Random) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let has_witness = find(disk, WITNESS_FILE)?.is_some();
+        let file = match find(disk, LEDGER_FILE)? {
+            Some(file) => file,
+            None if has_witness => return Err(LedgerError::Missing),
+            None => {
                 create(disk)?;
-                disk.open(LEDGER_FILE, Access::Random)
+                find(disk, LEDGER_FILE)?.ok_or(LedgerError::Missing)?
             }
-            opened => opened,
         };
-        let file: Arc<dyn File> = file.map_err(LedgerError::io("opening it"))?.into();
-        guarded(|| Self::open_file(file, durability))
+        let file: Arc<dyn File> = file.into();
+        let opened = guarded(|| Self::open_file(file, durability))?;
+        if !has_witness {
+            create_witness(disk)?;
+        }
+        Ok(opened)
     }
 
     fn open_file(
@@ -135,6 +142,14 @@ impl Drop for Ledger {
     }
 }
 
+/// Opens a file, if it is there.
+fn find(disk: &dyn Disk, path: &str) -> Result<Option<Box<dyn File>>, LedgerError> {
+    match disk.open(path, Access::Random) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(LedgerError::io("opening it")),
+    }
+}
+
 /// Makes an empty ledger beside its place and moves it there when it is
 /// whole, so that a crash leaves none or one.
 fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
@@ -151,7 +166,15 @@ fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
         write(&database, Tally::default(), &[], true).map(|_| ())
     })?;
     file.sync().map_err(&making)?;
-    disk.rename(LEDGER_FILE_NEW, LEDGER_FILE).map_err(&making)?;
+    // Its name becomes durable with its witness.
+    disk.rename(LEDGER_FILE_NEW, LEDGER_FILE).map_err(&making)
+}
+
+/// Makes the witness, and not before the ledger's own name is durable.
+fn create_witness(disk: &dyn Disk) -> Result<(), LedgerError> {
+    let making = LedgerError::io("making its witness");
+    disk.sync_dir("").map_err(&making)?;
+    disk.create(WITNESS_FILE, Access::Random).map_err(&making)?;
     disk.sync_dir("").map_err(&making)
 }
 

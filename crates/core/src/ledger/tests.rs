@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod form;
 
 use disk::TestDisk;
 use proptest::prelude::*;
@@ -9,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::catalog::fixture::{self, PLAIN, RS, XOR, commit, name, opening};
 use crate::catalog::{Catalog, Change, Command};
+use crate::env::Disk as _;
 use crate::env::Durability::{self, Relaxed, Strict};
 use crate::id::{Handle, NodeIndex};
 
@@ -72,7 +74,7 @@ fn power_may_go_at_any_step() {
         let disk = TestDisk::default();
         disk.cut_at(effect);
         let acknowledged = work(&disk, Strict, &batches);
-        for seed in 0..3 {
+        for seed in 0..2 {
             let what = format!("effect {effect}, seed {seed}");
             let rest = disk.after_power_cut(seed);
             let effects = rest.effects();
@@ -96,6 +98,26 @@ fn power_may_go_at_any_step() {
             assert_eq!(Some(&reopened(&rest)), states.last());
         }
         check_found(&reopened(&disk.after_kill()), &states, acknowledged, "killed");
+
+        // Killed first, and power goes while the next process opens it.
+        let rest = disk.after_kill();
+        rest.cut_at(1 + effect % 11);
+        let _ = Ledger::open(&rest, Strict);
+        let found = reopened(&rest.after_power_cut(effect));
+        check_found(&found, &states, acknowledged, &format!("effect {effect}, killed, then cut"));
+    }
+}
+
+#[test]
+fn a_ledger_that_went_is_not_taken_for_a_new_folder() {
+    let (batches, _) = steps(&history());
+    let disk = TestDisk::default();
+    assert_eq!(work(&disk, Strict, &batches), batches.len());
+    disk.remove(LEDGER_FILE).expect("it is there");
+    for _ in 0..2 {
+        let refusal = Ledger::open(&disk, Strict).map(|_| ()).expect_err("it had one");
+        assert!(matches!(refusal, LedgerError::Missing), "{refusal}");
+        assert!(refusal.to_string().contains("put it or a good backup of it back"));
     }
 }
 

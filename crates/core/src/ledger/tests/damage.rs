@@ -48,12 +48,12 @@ fn flip(bytes: &[u8], at: usize, bit: u32) -> Vec<u8> {
 fn no_flipped_bit_changes_the_catalog() {
     let (files, expected) = files();
     let redb_head = usize::try_from(HEAD_BYTES).expect("4096");
-    for bytes in &files {
+    for (file, bytes) in files.iter().enumerate() {
         assert!(!is_refused(bytes, &expected, "nothing flipped"));
         let heads = (0..16).chain(512..524).chain(1024..1036);
         let redb_heads = redb_head..redb_head + 320;
         for at in heads.chain(redb_heads) {
-            for bit in 0..8 {
+            for bit in (0..8).filter(|bit| file == 0 || at % 8 == *bit as usize) {
                 is_refused(&flip(bytes, at, bit), &expected, &format!("byte {at}, bit {bit}"));
             }
         }
@@ -62,12 +62,12 @@ fn no_flipped_bit_changes_the_catalog() {
             (redb_head + 320..bytes.len()).filter(|at| bytes[*at] != 0).collect();
         let mut chance = Chance(7);
         let mut refused = 0;
-        for _ in 0..1000 {
+        for _ in 0..500 {
             let (at, bit) = (used[chance.below(used.len())], chance.below(8) as u32);
             let what = format!("byte {at}, bit {bit}");
             refused += usize::from(is_refused(&flip(bytes, at, bit), &expected, &what));
         }
-        assert!(refused > 20, "only {refused} of 1000 flips were found at all");
+        assert!(refused > 10, "only {refused} of 500 flips were found at all");
     }
 }
 
