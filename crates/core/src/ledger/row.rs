@@ -55,16 +55,19 @@ pub(super) struct Tally {
 
 /// A row that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("table {table}, row {key}: {fault}")]
-pub(super) struct BadRow {
-    table: &'static str,
-    key: u64,
-    fault: &'static str,
+pub(super) enum BadRow {
+    #[error("table {table}, row {key}: {fault}")]
+    Damaged { table: &'static str, key: u64, fault: &'static str },
+    #[error("form {0} of a row")]
+    Newer(u8),
 }
 
 impl From<BadRow> for LedgerError {
     fn from(row: BadRow) -> Self {
-        Self::damaged(row.to_string())
+        match row {
+            BadRow::Damaged { .. } => Self::damaged(row.to_string()),
+            BadRow::Newer(version) => Self::NewerFormat { found: u32::from(version) },
+        }
     }
 }
 
@@ -97,7 +100,7 @@ impl Table {
 
     /// Checks a value's sum and hands it out.
     pub(super) fn check(self, key: u64, value: &[u8]) -> Result<u32, BadRow> {
-        let bad = |fault| BadRow { table: self.name(), key, fault };
+        let bad = |fault| BadRow::Damaged { table: self.name(), key, fault };
         let (head, body) =
             value.split_first_chunk::<ROW_HEAD_BYTES>().ok_or(bad("it is too short"))?;
         let [version, sum @ ..] = *head;
@@ -105,15 +108,16 @@ impl Table {
         if sum != self.sum(key, version, body) {
             return Err(bad("it fails its checksum"));
         }
-        if version != ROW_VERSION {
-            return Err(bad("its form is of a newer build"));
+        match version {
+            ROW_VERSION => Ok(sum),
+            0 => Err(bad("its form is 0")),
+            newer => Err(BadRow::Newer(newer)),
         }
-        Ok(sum)
     }
 
     /// Reads a checked value's record.
     pub(super) fn record<T: DeserializeOwned>(self, key: u64, value: &[u8]) -> Result<T, BadRow> {
-        let bad = |fault| BadRow { table: self.name(), key, fault };
+        let bad = |fault| BadRow::Damaged { table: self.name(), key, fault };
         let body = value.get(ROW_HEAD_BYTES..).ok_or(bad("it is too short"))?;
         match postcard::take_from_bytes(body) {
             Ok((record, [])) => Ok(record),

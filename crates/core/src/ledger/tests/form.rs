@@ -10,6 +10,7 @@ use super::super::backend::Backend;
 use super::super::row::{TABLES, Table};
 use super::disk::TestDisk;
 use super::*;
+use crate::data::digest::crc32c;
 use crate::env::{Access, Disk as _};
 
 fn hex(bytes: &[u8]) -> String {
@@ -121,6 +122,20 @@ fn rows_that_only_redb_finds_in_order_are_refused_by_name() {
         transaction.open_table(table).expect("a new table");
     });
     refused(&foreign, "a table other of nobody's");
+}
+
+#[test]
+fn a_row_of_a_newer_form_is_refused_as_such() {
+    let newer = through_redb(|transaction| {
+        let mut rows = transaction.open_table(Table::Files.definition()).expect("it is there");
+        let mut value = rows.remove(300).expect("no error").expect("a row").value().to_vec();
+        let sum = crc32c(&[&[Table::Files as u8], &300_u64.to_le_bytes(), &[2], &value[5..]]);
+        value[0] = 2;
+        value[1..5].copy_from_slice(&sum.to_le_bytes());
+        rows.insert(300, value.as_slice()).expect("no error");
+    });
+    let refusal = Ledger::open(&newer, Strict).map(|_| ()).expect_err("it cannot be read");
+    assert!(matches!(refusal, LedgerError::NewerFormat { found: 2 }), "{refusal}");
 }
 
 #[test]
