@@ -3,6 +3,7 @@
 //! so that a crash midway leaves two of one kind and no doubt.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -22,8 +23,8 @@ struct Move {
 
 impl Store {
     /// Empties pack `number` and removes it. One that cannot be emptied now
-    /// is left alone in this run.
-    pub(super) fn compact(&self, number: u32) {
+    /// is left alone until more of it is dead.
+    pub(super) fn compact(self: &Arc<Self>, number: u32) {
         match self.try_compact(number) {
             Ok(()) => tracing::debug!(node = %self.node, number, "pack compacted"),
             Err(error) => {
@@ -38,7 +39,7 @@ impl Store {
         }
     }
 
-    fn try_compact(&self, number: u32) -> io::Result<()> {
+    fn try_compact(self: &Arc<Self>, number: u32) -> io::Result<()> {
         let (salt, tombstones, is_first) = {
             let state = lock(&self.packs.state);
             let pack = state.packs.get(&number).ok_or(io::ErrorKind::NotFound)?;
@@ -100,11 +101,12 @@ impl Store {
     }
 
     /// Makes what moved durable, tells the index, begins the next batch.
-    fn finish_moves(&self, batch: Batch, moves: Vec<Move>) -> io::Result<Batch> {
+    fn finish_moves(&self, mut batch: Batch, moves: Vec<Move>) -> io::Result<Batch> {
         if batch.is_empty() {
             return Ok(batch);
         }
-        self.append(&batch, true)?;
+        batch.make_last();
+        self.append(&batch)?;
         self.note_appended(&batch);
         for Move { handle, from, to } in moves {
             let mut index = self.index();

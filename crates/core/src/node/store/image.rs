@@ -33,6 +33,10 @@ pub(in crate::node) enum ImageError {
     /// The bytes are not as they were written.
     #[error("{0}")]
     Bad(#[from] ChunkError),
+    /// Its footer is not as it was written. Its header is, so that a footer
+    /// of a later format is damage too.
+    #[error("{0}")]
+    Footer(ChunkError),
     /// The bytes are those of another chunk, or of another cluster's.
     #[error("it holds chunk {found} of cluster {cluster}")]
     Misplaced {
@@ -85,11 +89,12 @@ impl Image {
         let head = read(&*file, base, head_len, buffers)?;
         let (header, header_len) = decode_header(head.as_ref())?;
         let footer = if is_short {
-            decode_footer(head.as_ref())?
+            decode_footer(head.as_ref())
         } else {
             let tail_len = len.min(FOOTER_BYTES_MAX as u64);
-            decode_footer(read(&*file, base + len - tail_len, tail_len, buffers)?.as_ref())?
+            decode_footer(read(&*file, base + len - tail_len, tail_len, buffers)?.as_ref())
         };
+        let footer = footer.map_err(ImageError::Footer)?;
         if footer.handle != header.handle {
             let (found, cluster) = (footer.handle, header.cluster);
             return Err(ImageError::Misplaced { found, cluster });

@@ -96,7 +96,11 @@ impl Store {
 
     /// Opens chunk `handle` of `cluster` for reading. What cannot be read is
     /// put into quarantine.
-    pub(super) fn open_image(&self, cluster: ClusterId, handle: Handle) -> Result<Image> {
+    pub(super) fn open_image(
+        self: &Arc<Self>,
+        cluster: ClusterId,
+        handle: Handle,
+    ) -> Result<Image> {
         let held = self.get(handle).ok_or_else(|| self.not_found(handle))?;
         if !held.is_good {
             return Err(self.is_bad(handle, "it was found bad before and is kept aside"));
@@ -140,20 +144,20 @@ impl Store {
 
     /// Reads frame `index` of an opened chunk. A chunk that has a bad frame
     /// is put into quarantine.
-    pub(super) fn read_frame(&self, image: &Image, index: u32) -> Result<bytes::Bytes> {
+    pub(super) fn read_frame(self: &Arc<Self>, image: &Image, index: u32) -> Result<bytes::Bytes> {
         let again = |_| image.frame(index);
         image.frame(index).or_else(again).map_err(|error| self.condemn_image(image, &error))
     }
 
     /// Reads a whole opened chunk and checks every sum. A chunk that fails is
     /// put into quarantine.
-    pub(super) fn verify(&self, image: &Image) -> Result<()> {
+    pub(super) fn verify(self: &Arc<Self>, image: &Image) -> Result<()> {
         let again = |_| image.verify();
         image.verify().or_else(again).map_err(|error| self.condemn_image(image, &error))
     }
 
     /// As [`Self::verify`], and the chunk's SHA-256 must be `digest`.
-    pub(super) fn verify_as(&self, image: &Image, digest: Digest) -> Result<()> {
+    pub(super) fn verify_as(self: &Arc<Self>, image: &Image, digest: Digest) -> Result<()> {
         self.verify(image)?;
         let found = image.seal().digest;
         if found == digest {

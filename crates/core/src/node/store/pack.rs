@@ -88,7 +88,7 @@ pub(super) struct Pack {
     /// The tombstones in it, with their sequence numbers. They are needed as
     /// long as there are packs before this one.
     pub(super) tombstones: Vec<(Handle, u64)>,
-    /// A compaction of it failed; it is not tried again in this run.
+    /// A compaction of it failed; it is tried again when more of it is dead.
     pub(super) is_stuck: bool,
 }
 
@@ -101,6 +101,8 @@ pub(super) struct Batch {
     bytes: Vec<u8>,
     chunks: Vec<(SmallDraft, Place, oneshot::Sender<Result<()>>)>,
     deletes: Vec<oneshot::Sender<Result<()>>>,
+    /// Whether it has anything that must not be lost in a power cut.
+    must_last: bool,
     tombstones: Vec<(Handle, u64)>,
 }
 
@@ -145,25 +147,24 @@ impl Packs {
     pub(super) fn mark_dead(&self, number: u32, body_len: u32) {
         if let Some(pack) = lock(&self.state).packs.get_mut(&number) {
             pack.dead_bytes += record_len(body_len);
+            pack.is_stuck = false;
         }
     }
 
-    /// A record was found bad: it does not count any more, and shall not come
-    /// back. Its tombstone is written with the next batch.
-    pub(super) fn retire(&self, number: u32, body_len: u32, handle: Handle) {
-        self.mark_dead(number, body_len);
-        lock(&self.queue).waiting.push_back(Entry::Retire(handle));
-    }
-
-    /// A closed pack of which more than half is not needed.
+    /// A pack of which more than half is not needed. The current one is closed
+    /// for it where that is worth the while.
     fn next_to_compact(&self) -> Option<u32> {
-        let state = lock(&self.state);
-        let mut is_first = true;
+        let mut state = lock(&self.state);
+        let (first, current) = (state.packs.keys().next().copied(), state.current);
         let wasteful = state.packs.iter().find(|(number, pack)| {
-            let is_first = std::mem::take(&mut is_first);
-            Some(**number) != state.current && !pack.is_stuck && pack.is_wasteful(is_first)
+            let is_open = Some(**number) == current;
+            let is_worth_closing = pack.len >= PACK_CLOSE_EARLY_BYTES_MIN;
+            let is_first = Some(**number) == first && !is_open;
+            !pack.is_stuck && (!is_open || is_worth_closing) && pack.is_wasteful(is_first)
         });
-        wasteful.map(|(&number, _)| number)
+        let number = *wasteful?.0;
+        state.current = current.filter(|&current| current != number);
+        Some(number)
     }
 }
 
@@ -195,6 +196,13 @@ impl Store {
         receiver.await.unwrap_or_else(|_| Err(self.is_stopping()))
     }
 
+    /// A record was found bad: it does not count any more, and shall not come
+    /// back at the next start.
+    pub(super) fn retire(self: &Arc<Self>, number: u32, body_len: u32, handle: Handle) {
+        self.packs.mark_dead(number, body_len);
+        self.submit(Entry::Retire(handle));
+    }
+
     fn is_stopping(&self) -> Error {
         Error::new(Kind::Unavailable, format!("node {} is stopping", self.node))
     }
@@ -213,7 +221,7 @@ impl Store {
     }
 
     /// Writes batch after batch until nothing waits and no pack is wasteful.
-    fn drain(&self) {
+    fn drain(self: &Arc<Self>) {
         let mut buffer = Vec::new();
         loop {
             let entries = {
@@ -235,7 +243,7 @@ impl Store {
     }
 
     /// Writes, syncs, takes into the index, answers. Gives the buffer back.
-    fn write_batch(&self, entries: Vec<Entry>, buffer: Vec<u8>) -> Vec<u8> {
+    fn write_batch(self: &Arc<Self>, entries: Vec<Entry>, buffer: Vec<u8>) -> Vec<u8> {
         let mut batch = self.begin_batch(buffer);
         for entry in entries {
             match entry {
@@ -248,10 +256,13 @@ impl Store {
                     }
                     batch.deletes.push(answer);
                 }
-                Entry::Retire(handle) => batch.add_tombstone(self, handle),
+                Entry::Retire(handle) => {
+                    batch.must_last = true;
+                    batch.add_tombstone(self, handle);
+                }
             }
         }
-        match self.append(&batch, !batch.chunks.is_empty()) {
+        match self.append(&batch) {
             Ok(file) => self.finish_batch(batch, &file),
             Err(error) => self.fail_batch(batch, &error),
         }
@@ -277,10 +288,7 @@ impl Store {
         bytes.clear();
         let mut state = lock(&self.packs.state);
         let open = state.current.and_then(|number| Some((number, state.packs.get(&number)?)));
-        let open = open.filter(|(_, pack)| {
-            let is_wasteful = pack.len >= PACK_CLOSE_EARLY_BYTES_MIN && pack.is_wasteful(false);
-            pack.len < PACK_BYTES_MAX && !is_wasteful
-        });
+        let open = open.filter(|(_, pack)| pack.len < PACK_BYTES_MAX);
         let (pack, at, salt, is_new) = match open {
             Some((number, pack)) => (number, pack.len, pack.salt, false),
             None => {
@@ -295,11 +303,11 @@ impl Store {
             bytes.extend_from_slice(&encode_pack_header(&header));
         }
         let (chunks, deletes, tombstones) = (Vec::new(), Vec::new(), Vec::new());
-        Batch { pack, at, is_new, salt, bytes, chunks, deletes, tombstones }
+        Batch { pack, at, is_new, salt, bytes, chunks, deletes, must_last: false, tombstones }
     }
 
     /// Puts a batch's bytes on disk, durably if they must last.
-    pub(super) fn append(&self, batch: &Batch, must_last: bool) -> io::Result<Arc<dyn File>> {
+    pub(super) fn append(&self, batch: &Batch) -> io::Result<Arc<dyn File>> {
         let disk = &*self.env.disk;
         let file = if batch.is_new {
             let path = path::pack(batch.pack, batch.salt);
@@ -311,7 +319,7 @@ impl Store {
             self.packs.keep_open(batch.pack, &file);
         }
         file.write_at(batch.at, &batch.bytes)?;
-        if self.is_strict() && must_last {
+        if self.is_strict() && batch.must_last {
             file.sync()?;
             self.make_name_durable(batch.pack)?;
         }
@@ -328,7 +336,7 @@ impl Store {
         Ok(())
     }
 
-    fn finish_batch(&self, batch: Batch, file: &Arc<dyn File>) -> Vec<u8> {
+    fn finish_batch(self: &Arc<Self>, batch: Batch, file: &Arc<dyn File>) -> Vec<u8> {
         self.note_appended(&batch);
         for (draft, place, answer) in batch.chunks {
             let Place::Pack { pack, offset, body_len } = place else { continue };
@@ -342,7 +350,7 @@ impl Store {
                 let before = self.index().put(handle, Held { place, stored_bytes, is_good: true });
                 self.replaced(handle, before, place);
             } else {
-                self.packs.retire(pack, body_len, handle);
+                self.retire(pack, body_len, handle);
             }
             // Who waited may be gone; the chunk is held all the same.
             let _ = answer.send(verified);
@@ -409,6 +417,12 @@ impl Batch {
         let sequence = store.next_sequence();
         let place = self.add_record(draft.header.handle, sequence, &parts);
         self.chunks.push((draft, place, answer));
+        self.must_last = true;
+    }
+
+    /// From now on it is durable once it is written.
+    pub(super) fn make_last(&mut self) {
+        self.must_last = true;
     }
 
     pub(super) fn len(&self) -> u64 {

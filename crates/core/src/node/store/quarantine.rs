@@ -15,7 +15,7 @@ use crate::id::Handle;
 
 impl Store {
     /// Puts the chunk of an opened image into quarantine; says why.
-    pub(super) fn condemn_image(&self, image: &Image, error: &ImageError) -> Error {
+    pub(super) fn condemn_image(self: &Arc<Self>, image: &Image, error: &ImageError) -> Error {
         let handle = image.header().handle;
         match self.get(handle).filter(|held| held.is_good) {
             Some(held) => self.condemn(handle, held, error),
@@ -25,7 +25,12 @@ impl Store {
     }
 
     /// Puts a chunk into quarantine; says why.
-    pub(super) fn condemn(&self, handle: Handle, held: Held, reason: &ImageError) -> Error {
+    pub(super) fn condemn(
+        self: &Arc<Self>,
+        handle: Handle,
+        held: Held,
+        reason: &ImageError,
+    ) -> Error {
         tracing::info!(node = %self.node, chunk = %handle, "put into quarantine: {reason}");
         let moved = match held.place {
             Place::File => self.move_aside(handle),
@@ -51,7 +56,7 @@ impl Store {
             is_same
         };
         if let (true, Place::Pack { pack, body_len, .. }) = (is_same, held.place) {
-            self.packs.retire(pack, body_len, handle);
+            self.retire(pack, body_len, handle);
         }
         self.is_bad(handle, reason)
     }

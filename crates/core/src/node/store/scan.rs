@@ -206,7 +206,7 @@ fn assemble(
         }
     }
     let packs = Packs::resume(packs, sequence, is_clean);
-    let store = Store::new(env, node, durability, capacity_bytes, index, packs);
+    let store = Arc::new(Store::new(env, node, durability, capacity_bytes, index, packs));
     for held in superseded {
         if let Place::Pack { pack, body_len, .. } = held.place {
             store.packs.mark_dead(pack, body_len);
@@ -218,7 +218,7 @@ fn assemble(
             drop(store.condemn(handle, held, &error));
         }
     }
-    Ok(Arc::new(store))
+    Ok(store)
 }
 
 impl Store {

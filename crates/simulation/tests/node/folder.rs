@@ -1,0 +1,81 @@
+//! Wrong folders, and whose orders count.
+
+use std::time::Duration;
+
+use dfs_simulation::World;
+
+use super::*;
+
+#[test]
+fn a_folder_is_refused_for_its_reason() {
+    World::run(1, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = start(&host).await;
+        thin(1, 100).write_to(&*node, context()).await.expect("write");
+        host.kill();
+        let other = NodeSettings { id: NodeId::new("n2").expect("good"), ..settings(&host) };
+        let error = Node::open(host.start(), other).await.err().expect("another node's folder");
+        assert!(matches!(error, NodeStartError::AnotherNode { .. }), "{error}");
+        assert!(error.to_string().contains("belongs to node n1, not to n2"), "{error}");
+
+        let identity = host.disk().read_file("identity").expect("it is there");
+        let text = String::from_utf8(identity.clone()).expect("text");
+        host.disk().plant_file("identity", text.replace("identity 1", "identity 7").as_bytes());
+        let error = try_start(&host).await.err().expect("a newer folder");
+        assert!(matches!(error, NodeStartError::Newer(_)), "{error}");
+
+        host.disk().plant_file("identity", text.replace("epoch 5", "epoch 4").as_bytes());
+        let error = try_start(&host).await.err().expect("a damaged identity");
+        assert!(matches!(error, NodeStartError::DamagedIdentity(_)), "{error}");
+
+        host.disk().unplant_file("identity");
+        let error = try_start(&host).await.err().expect("chunks of nobody");
+        assert!(matches!(error, NodeStartError::NoIdentity), "{error}");
+
+        host.disk().plant_file("identity", &identity);
+        let node = start(&host).await;
+        assert_eq!(read(&node, 1).await, Ok(thin(1, 100).whole()));
+    });
+}
+
+#[test]
+fn an_epoch_once_heard_is_remembered_over_a_power_cut() {
+    World::run(2, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = start(&host).await;
+        // Heard from a client's upload, not from the coordinator itself.
+        let later = sample::context(1, 8);
+        thin(1, 100).write_to(&*node, later).await.expect("write");
+        assert_kind(thin(2, 100).write_to(&*node, context()).await, Kind::StaleEpoch);
+        host.crash();
+        let node = try_start(&host).await.expect("the node starts");
+        assert_kind(adopt(&node).await, Kind::StaleEpoch);
+        let doomed = node.delete_chunks(context(), vec![Handle(1)]).await;
+        assert_kind(doomed, Kind::StaleEpoch);
+        assert_eq!(read(&node, 1).await, Ok(thin(1, 100).whole()));
+    });
+}
+
+#[test]
+fn a_node_without_its_coordinator_serves_and_takes_nothing() {
+    World::run(3, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = start(&host).await;
+        host.spawn(node.clone().run());
+        thin(1, 100).write_to(&*node, context()).await.expect("write");
+        world.pass(Duration::from_millis(12_001)).await;
+        let text = assert_kind(thin(2, 100).write_to(&*node, context()).await, Kind::Unavailable);
+        assert!(text.contains(NOWHERE), "{text}");
+        assert_eq!(read(&node, 1).await, Ok(thin(1, 100).whole()));
+        node.delete_chunks(context(), vec![Handle(1)]).await.expect("orders are heeded");
+        adopt(&node).await.expect("it hears from its coordinator");
+        thin(2, 100).write_to(&*node, context()).await.expect("and takes chunks again");
+
+        host.kill();
+        let node = try_start(&host).await.expect("the node starts");
+        assert_kind(thin(3, 100).write_to(&*node, context()).await, Kind::Unavailable);
+        node.leave().await;
+        let _ = adopt(&node).await;
+        assert_kind(thin(3, 100).write_to(&*node, context()).await, Kind::Unavailable);
+    });
+}
