@@ -27,8 +27,9 @@ const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
 const PULL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one page of an inventory may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a copy that its node promised counts as held before a heartbeat
-/// must have told of it.
+/// For how long a node may send heartbeats that do not tell of a copy that it
+/// promised before that copy counts as missing. A node that is not heard says
+/// nothing about its copies, so its promises stand.
 const PROMISED_MAX_MS: u64 = OFFLINE_AFTER_MS;
 /// A capacity that differs by less than one part in this many is the same.
 const CAPACITY_CHANGE_DIVISOR: u64 = 16;
@@ -39,6 +40,12 @@ pub(super) struct Members {
     pub(super) presence: Presence,
     /// Copies that nodes promised and have not yet told of in a heartbeat.
     promised: BTreeMap<(NodeIndex, Handle), u64>,
+}
+
+/// Whether a node was heard long enough after a promise to have kept it.
+fn is_overdue(live: &BTreeMap<NodeIndex, Live>, node: NodeIndex, since_ms: u64) -> bool {
+    let heard_ms = live.get(&node).and_then(|live| live.health.heard_ms());
+    heard_ms.is_some_and(|heard_ms| heard_ms > since_ms.saturating_add(PROMISED_MAX_MS))
 }
 
 /// What is heard of one member.
@@ -75,16 +82,16 @@ impl Members {
     }
 
     /// What is known of a copy.
-    pub(super) fn copy_state(&self, node: NodeIndex, handle: Handle, now_ms: u64) -> CopyState {
+    pub(super) fn copy_state(&self, node: NodeIndex, handle: Handle) -> CopyState {
         match self.presence.state(node, handle) {
-            CopyState::Missing if self.is_promised(node, handle, now_ms) => CopyState::Held,
+            CopyState::Missing if self.is_promised(node, handle) => CopyState::Held,
             state => state,
         }
     }
 
-    fn is_promised(&self, node: NodeIndex, handle: Handle, now_ms: u64) -> bool {
+    fn is_promised(&self, node: NodeIndex, handle: Handle) -> bool {
         let since = self.promised.get(&(node, handle));
-        since.is_some_and(|since_ms| now_ms.saturating_sub(*since_ms) <= PROMISED_MAX_MS)
+        since.is_some_and(|since_ms| !is_overdue(&self.live, node, *since_ms))
     }
 
     /// Notes copies that their nodes promised to a client.
@@ -103,16 +110,17 @@ impl Members {
         self.promised.insert((node, handle), now_ms);
     }
 
-    /// Forgets promises that are too old to count.
-    pub(super) fn forget_promises(&mut self, now_ms: u64) {
-        self.promised.retain(|_, since_ms| now_ms.saturating_sub(*since_ms) <= PROMISED_MAX_MS);
+    /// Forgets promises that no longer count.
+    pub(super) fn forget_promises(&mut self) {
+        let live = &self.live;
+        self.promised.retain(|(node, _), since_ms| !is_overdue(live, *node, *since_ms));
     }
 
     /// For each chunk of a stripe, the nodes that can give it now: present,
     /// good, on a node that is not gone.
     pub(super) fn copies_there(&self, stripe: &StripeRecord, now_ms: u64) -> Vec<Vec<NodeIndex>> {
         let is_there = |handle, node: &NodeIndex| {
-            let held = self.copy_state(*node, handle, now_ms);
+            let held = self.copy_state(*node, handle);
             let state = self.state(*node, now_ms);
             matches!(held, CopyState::Held | CopyState::Unknown)
                 && matches!(state, NodeState::Online | NodeState::Suspect)

@@ -117,7 +117,7 @@ fn map(catalog: &Catalog, state: &State, stripe: &StripeRecord, now_ms: u64) -> 
                     node: member.id.clone(),
                     address: member.address.clone(),
                     state: state.members.state(*index, now_ms),
-                    presence: state.members.copy_state(*index, handle, now_ms),
+                    presence: state.members.copy_state(*index, handle),
                 })
             })
             .collect();

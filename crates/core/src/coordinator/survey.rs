@@ -52,7 +52,7 @@ impl Coordinator {
     ) -> Option<Handle> {
         let state = self.state();
         let standings = self.standings(&state);
-        let copy_state = copy_state(&state, self.now_ms());
+        let copy_state = copy_state(&state);
         let view = View { standings: &standings, copy_state: &copy_state };
         let mut last = None;
         for (stripe, policy) in catalog.stripes_after(after).take(SLICE_STRIPES) {
@@ -68,7 +68,7 @@ impl Coordinator {
         self.door.peek(|catalog| {
             let state = self.state();
             let standings = self.standings(&state);
-            let copy_state = copy_state(&state, self.now_ms());
+            let copy_state = copy_state(&state);
             let view = View { standings: &standings, copy_state: &copy_state };
             let lookup = |first: Handle| {
                 let stripe = catalog.stripe(first)?;
@@ -94,6 +94,6 @@ impl Coordinator {
     }
 }
 
-fn copy_state(state: &State, now_ms: u64) -> impl Fn(NodeIndex, Handle) -> CopyState + '_ {
-    move |node, handle| state.members.copy_state(node, handle, now_ms)
+fn copy_state(state: &State) -> impl Fn(NodeIndex, Handle) -> CopyState + '_ {
+    move |node, handle| state.members.copy_state(node, handle)
 }

@@ -29,7 +29,7 @@ impl Coordinator {
             let now_ms = self.now_ms();
             {
                 let mut state = self.state();
-                state.members.forget_promises(now_ms);
+                state.members.forget_promises();
                 for upload in state.uploads.lapse(now_ms, self.settings.upload_idle_max_ms) {
                     tracing::info!(%upload, "an upload was left alone and has lapsed");
                 }
