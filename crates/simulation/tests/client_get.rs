@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dfs_core::api::{
-    Context, FileMap, Kind, Lookup, PutMode, WriteHeader, WritePart,
-};
+use dfs_core::api::{Context, FileMap, Kind, Lookup, PutMode, WriteHeader, WritePart};
 use dfs_core::client::{NoteHow, Progress, PutOptions, Sink};
 use dfs_core::data::frame;
 use dfs_core::policy::{Compression, ParitySpec};
 use dfs_simulation::World;
-use dfs_simulation::cluster::{
-    CLIENT, Cluster, ClusterSettings, file_name, options, seekable,
-};
+use dfs_simulation::cluster::{CLIENT, Cluster, ClusterSettings, file_name, options, seekable};
 use dfs_simulation::oracle::sample_bytes;
 use dfs_simulation::sample::{as_stream, read_whole};
 use tokio::time::Instant;
@@ -95,8 +91,9 @@ fn a_read_goes_on_elsewhere_when_its_node_dies_under_it() {
     for (replication, parity) in [(2, ParitySpec::None), (1, ParitySpec::Xor { data: 2 })] {
         for after_ms in [1, 3, 10, 30] {
             World::run(after_ms, async |world| {
-                let cluster = Cluster::start(world, settings(3, replication, parity, 8 * MIB)).await;
-                let bytes = sample_bytes(5, 24 * MIB);
+                let cluster =
+                    Cluster::start(world, settings(3, replication, parity, 4 * MIB)).await;
+                let bytes = sample_bytes(5, 12 * MIB);
                 cluster.put("a", &bytes).await.expect("put");
                 let get = cluster.begin_get("a", None, after_ms % 2 == 0);
                 cluster.pass(Duration::from_millis(after_ms)).await;
@@ -128,13 +125,15 @@ fn a_slow_node_is_overtaken() {
 
 #[test]
 fn every_range_is_the_bytes_of_that_range() {
+    /// One frame and a half.
+    const CHUNK: usize = 3 * MIB / 2;
     World::run(7, async |world| {
         let parity = ParitySpec::Xor { data: 2 };
-        let cluster = Cluster::start(world, settings(4, 1, parity, 3 * MIB)).await;
-        let len = 14 * MIB + 321;
+        let cluster = Cluster::start(world, settings(4, 1, parity, CHUNK)).await;
+        let len = 4 * CHUNK + 321;
         let bytes = sample_bytes(7, len);
         cluster.put("a", &bytes).await.expect("put");
-        let edge = [0, 1, MIB - 1, MIB, 3 * MIB - 1, 3 * MIB, 6 * MIB + 5, len - 1, len, len + 9];
+        let edge = [0, 1, MIB - 1, MIB, CHUNK, 2 * CHUNK + 5, len - 1, len, len + 9];
         for is_whole in [true, false] {
             for from in edge {
                 for to in edge {
@@ -179,15 +178,13 @@ impl Sink for SlowSink {
 #[test]
 fn a_slow_sink_fails_no_read() {
     World::run(8, async |world| {
-        let cluster = Cluster::start(world, settings(3, 2, ParitySpec::None, 16 * MIB)).await;
-        let bytes = sample_bytes(8, 40 * MIB);
+        let cluster = Cluster::start(world, settings(3, 2, ParitySpec::None, 8 * MIB)).await;
+        let bytes = sample_bytes(8, 18 * MIB);
         cluster.put("a", &bytes).await.expect("put");
         let client = cluster.client();
         let mut sink = SlowSink { pause: Duration::from_secs(45), taken: Vec::new() };
-        let summary = client
-            .get(&file_name("a"), None, &mut sink, &Progress::new())
-            .await
-            .expect("get");
+        let summary =
+            client.get(&file_name("a"), None, &mut sink, &Progress::new()).await.expect("get");
         assert!(sink.taken == bytes);
         assert_eq!(summary.from_other_copy, 0, "{summary:?}");
     });
@@ -196,10 +193,10 @@ fn a_slow_sink_fails_no_read() {
 #[test]
 fn a_file_that_is_replaced_under_a_reader_is_never_mixed_with_the_new_one() {
     World::run(9, async |world| {
-        let mut settings = settings(3, 2, ParitySpec::None, MIB);
+        let mut settings = settings(3, 2, ParitySpec::None, 64 << 10);
         settings.delete_grace = Duration::from_secs(10);
         let cluster = Cluster::start(world, settings).await;
-        let old = sample_bytes(9, 200 * MIB / 2);
+        let old = sample_bytes(9, 4 * MIB);
         cluster.put("a", &old).await.expect("put");
         let client = cluster.client();
         let get = cluster.client_host().spawn(async move {
@@ -209,7 +206,7 @@ fn a_file_that_is_replaced_under_a_reader_is_never_mixed_with_the_new_one() {
         });
         cluster.pass(Duration::from_secs(30)).await;
         let replace = PutOptions { mode: PutMode::Replace, ..options("a") };
-        cluster.put_with(seekable(&sample_bytes(10, 5 * MIB)), replace).await.expect("replace");
+        cluster.put_with(seekable(&sample_bytes(10, MIB)), replace).await.expect("replace");
         let (got, taken) = get.await.expect("the client lives");
         assert!(old.starts_with(&taken), "only bytes of the old version");
         match got {
