@@ -3,7 +3,7 @@
 use super::spread::{Spot, Spread};
 use super::{PlacementRequest, attempt};
 use crate::id::NodeIndex;
-use crate::policy::{BadPolicy, Code, Policy};
+use crate::policy::{BadPolicy, Code, Coding, Policy};
 
 /// Why nothing was chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,27 +116,18 @@ fn is_kept(policy: &Policy, nodes: u16) -> bool {
 }
 
 /// The nearest policy that `present` nodes can keep: fewer data chunks a
-/// stripe, else fewer copies and no parity.
+/// stripe, else no parity, and fewer copies where it must be.
 fn other_policy(policy: &Policy, present: usize) -> Option<Policy> {
     let present = u16::try_from(present).unwrap_or(u16::MAX);
     let narrower = (1..policy.coding.data).rev().map(|data| {
-        let mut narrower = *policy;
-        narrower.coding.data = data;
-        narrower
+        let coding = Coding { data, ..policy.coding };
+        Policy { coding, ..*policy }
     });
-    let fewer = (1..=policy.replication.min(u8::try_from(present).unwrap_or(u8::MAX))).rev().map(
-        |replication| {
-            let mut fewer = *policy;
-            fewer.replication = replication;
-            fewer.coding = crate::policy::Coding { code: Code::None, data: 1, parity: 0 };
-            fewer
-        },
-    );
-    let two_copies = |other: &Policy| other.coding.code != Code::None || present >= 1;
-    narrower
-        .chain(fewer)
-        .filter(two_copies)
-        .find(|other| is_kept(other, present) && other != policy)
+    let fewer = (1..=policy.replication).rev().map(|replication| {
+        let coding = Coding { code: Code::None, data: 1, parity: 0 };
+        Policy { replication, coding, ..*policy }
+    });
+    narrower.chain(fewer).find(|other| other != policy && is_kept(other, present))
 }
 
 /// `rs:4+2`, `R=3`, or `R=2 xor:4`.
@@ -156,15 +147,15 @@ fn nodes_of(count: usize) -> String {
     if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
 }
 
-/// `12 MiB`, rounded down so that no more is claimed than there is.
+/// `12 MiB`, rounded down so that no more is claimed than there is; at least
+/// two digits, or exact.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut unit = 0;
-    let mut value = bytes;
-    while value >= 10 * 1024 && unit + 1 < UNITS.len()
-        || value >= 1024 && value % 1024 == 0 && unit + 1 < UNITS.len()
+    let (mut value, mut unit) = (bytes, 0);
+    while unit + 1 < UNITS.len()
+        && (value >= 10 << 10 || value > 0 && value.is_multiple_of(1 << 10))
     {
-        value /= 1024;
+        value >>= 10;
         unit += 1;
     }
     format!("{value} {}", UNITS[unit])

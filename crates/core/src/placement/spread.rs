@@ -125,7 +125,8 @@ impl Spread {
                 filling.add(chunk, style, false);
             }
         }
-        let copies = filling.copies;
+        let nodes = |places: &Vec<usize>| places.iter().map(|place| spots[*place].index).collect();
+        let copies: Vec<Vec<NodeIndex>> = filling.copies.iter().map(nodes).collect();
         let domain_of: BTreeMap<_, _> = spots.iter().map(|s| (s.index, s.domain)).collect();
         let domain = |node| domain_of.get(&node).copied().unwrap_or(node);
         Self {
@@ -201,7 +202,8 @@ struct Filling<'a> {
     loads: Vec<(u32, u32)>,
     /// Copies of the stripe in each failure domain.
     domain_loads: BTreeMap<NodeIndex, u32>,
-    copies: Vec<Vec<NodeIndex>>,
+    /// For each chunk the spots of its copies.
+    copies: Vec<Vec<usize>>,
 }
 
 impl<'a> Filling<'a> {
@@ -217,13 +219,12 @@ impl<'a> Filling<'a> {
     /// Gives `chunk` one more copy, on the spot that costs least; on none
     /// where none is left.
     fn add(&mut self, chunk: usize, style: Style, is_parity: bool) {
-        let domains: BTreeMap<_, _> = self.spots.iter().map(|s| (s.index, s.domain)).collect();
-        let chunk_domains: Vec<NodeIndex> =
-            self.copies[chunk].iter().filter_map(|node| domains.get(node).copied()).collect();
+        let here = &self.copies[chunk];
         let cost = |place: &usize| {
             let spot = &self.spots[*place];
             let (load, parity) = self.loads[*place];
-            let in_zone = chunk_domains.iter().filter(|domain| **domain == spot.domain).count();
+            let in_zone =
+                here.iter().filter(|other| self.spots[**other].domain == spot.domain).count();
             let zone_load = self.domain_loads.get(&spot.domain).copied().unwrap_or(0);
             let beside_parity = u32::from(style.sets_parity_apart && !is_parity && parity > 0);
             let first = if style.prefers_zones { in_zone } else { 0 };
@@ -231,13 +232,13 @@ impl<'a> Filling<'a> {
         };
         let fits = |place: &usize| {
             let spot = &self.spots[*place];
-            self.loads[*place].0 < spot.room && !self.copies[chunk].contains(&spot.index)
+            self.loads[*place].0 < spot.room && !here.contains(place)
         };
         let Some(place) = (0..self.spots.len()).filter(fits).min_by_key(cost) else {
             return;
         };
         let spot = self.spots[place];
-        self.copies[chunk].push(spot.index);
+        self.copies[chunk].push(place);
         self.loads[place].0 += 1;
         self.loads[place].1 += u32::from(is_parity);
         *self.domain_loads.entry(spot.domain).or_default() += 1;

@@ -171,6 +171,19 @@ fn destroying_needs_a_second_whole_inventory_one_grace_period_later() {
 }
 
 #[test]
+fn without_a_grace_period_a_second_inventory_is_still_needed() {
+    let mut presence = Presence::default();
+    let told = of(&[1]);
+    presence.hear(NODE, RUN, &told.digest(), None, 5);
+    presence.replace(NODE, RUN, told.version, told.all(), 5);
+    for _ in 0..3 {
+        assert!(presence.destroyable(5, 0, |_, _| false).is_empty());
+    }
+    presence.hear(NODE, RUN, &told.digest(), None, 5);
+    assert_eq!(presence.destroyable(5, 0, |_, _| false).len(), 1);
+}
+
+#[test]
 fn a_copy_that_was_wanted_in_between_waits_anew() {
     let mut presence = Presence::default();
     let told = of(&[1]);
