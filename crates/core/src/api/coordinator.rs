@@ -175,6 +175,10 @@ pub struct Target {
 pub struct Place {
     /// The upload.
     pub upload: FileId,
+    /// The number of the first stripe wanted: as many as were placed before.
+    /// A call that is repeated because its answer was lost is answered with
+    /// the same placements.
+    pub first_stripe: u32,
     /// Data chunks in each stripe wanted, in file order. May be empty.
     pub stripes: Vec<u8>,
     /// Stripes that are done. May be empty.

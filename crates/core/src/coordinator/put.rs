@@ -40,7 +40,7 @@ impl Coordinator {
         let first = match size {
             Some(size) if size > 0 => {
                 let data = Split::new(size, &policy).stripe_data(0);
-                Some(self.place_stripe(upload, data).await.inspect_err(|_| {
+                Some(self.place_stripe(upload, 0, data).await.inspect_err(|_| {
                     self.state().uploads.release(upload);
                 })?)
             }
@@ -72,14 +72,36 @@ impl Coordinator {
             }
         }
         let mut placed = Vec::with_capacity(request.stripes.len());
-        for data in request.stripes {
-            placed.push(self.place_stripe(request.upload, data).await?);
+        for (number, data) in (request.first_stripe..).zip(request.stripes) {
+            let before = self.placed_before(request.upload, number, data)?;
+            placed.push(match before {
+                Some(stripe) => stripe,
+                None => self.place_stripe(request.upload, number, data).await?,
+            });
         }
         Ok(placed)
     }
 
-    /// Places one stripe with `data` data chunks for an upload.
-    async fn place_stripe(&self, upload: FileId, data: u8) -> Result<StripePlacement> {
+    /// The placement of stripe `number`, when an earlier call placed it and
+    /// its answer was lost; `None` when it is the next to be placed.
+    fn placed_before(
+        &self,
+        upload: FileId,
+        number: u32,
+        data: u8,
+    ) -> Result<Option<StripePlacement>> {
+        let now_ms = self.now_ms();
+        let stripe = self.state().uploads.touch(upload, now_ms)?.placed(number, data)?.cloned();
+        Ok(stripe.map(|OpenStripe { first_handle, shape, targets }| StripePlacement {
+            index: number,
+            first_handle,
+            shape,
+            targets: targets.iter().map(|nodes| self.targets(nodes)).collect(),
+        }))
+    }
+
+    /// Places stripe `number`, the next one, with `data` data chunks.
+    async fn place_stripe(&self, upload: FileId, number: u32, data: u8) -> Result<StripePlacement> {
         let (policy, is_strict, allow_unsafe, chunk_bytes, failed) = {
             let now_ms = self.now_ms();
             let mut state = self.state();
@@ -127,8 +149,8 @@ impl Coordinator {
         let layout: Layout = choose(&failed).or_else(|_| choose(&BTreeSet::new()))?;
         let targets = layout.copies.iter().map(|nodes| self.targets(nodes)).collect();
         let open = OpenStripe { first_handle, shape, targets: layout.copies };
-        let index = self.state().uploads.add_stripe(upload, open)?;
-        Ok(StripePlacement { index, first_handle, shape, targets })
+        self.state().uploads.add_stripe(upload, number, open)?;
+        Ok(StripePlacement { index: number, first_handle, shape, targets })
     }
 
     /// See [`crate::api::CoordinatorService::retarget`].

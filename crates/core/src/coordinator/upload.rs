@@ -88,8 +88,11 @@ impl Uploads {
         Ok(upload)
     }
 
-    /// Notes a placed stripe and returns its number in the file.
-    pub(crate) fn add_stripe(&mut self, id: FileId, stripe: OpenStripe) -> Result<u32> {
+    /// Notes that stripe `index` of the file, the next one, was placed.
+    ///
+    /// # Errors
+    /// `Unavailable` when a call that was made twice placed it meanwhile.
+    pub(crate) fn add_stripe(&mut self, id: FileId, index: u32, stripe: OpenStripe) -> Result<()> {
         let upload = self.uploads.get_mut(&id).ok_or_else(|| unknown(id))?;
         if upload.open.len() >= OPEN_STRIPES_MAX {
             return Err(Error::new(
@@ -97,7 +100,10 @@ impl Uploads {
                 format!("an upload has at most {OPEN_STRIPES_MAX} unsealed stripes"),
             ));
         }
-        let index = upload.next_index;
+        if index != upload.next_index {
+            let message = format!("stripe {index} was placed by another call: ask again");
+            return Err(Error::new(Kind::Unavailable, message));
+        }
         upload.next_index = index.checked_add(1).ok_or_else(|| {
             Error::new(Kind::Invalid, "a file has at most 4294967295 stripes".to_owned())
         })?;
@@ -106,7 +112,7 @@ impl Uploads {
         self.handles.insert(stripe.first_handle.0, end);
         self.handles_of.insert((id, stripe.first_handle.0));
         upload.open.insert(index, stripe);
-        Ok(index)
+        Ok(())
     }
 
     /// Takes the upload out, with its sealed stripes, to become a file. Its
@@ -160,6 +166,23 @@ impl Uploads {
 }
 
 impl Upload {
+    /// Stripe `number`, which must be one that was placed with `data` data
+    /// chunks and not sealed, or the next to be placed (`None`).
+    ///
+    /// # Errors
+    /// `Invalid` when it is neither.
+    pub(crate) fn placed(&self, number: u32, data: u8) -> Result<Option<&OpenStripe>> {
+        let open = self.open.get(&number).filter(|stripe| stripe.shape.data == data);
+        if open.is_none() && number != self.next_index {
+            let message = format!(
+                "stripe {number} was asked for with {data} data chunks, the next is stripe {}",
+                self.next_index
+            );
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        Ok(open)
+    }
+
     /// The open stripe that `handle` belongs to, and the slot of the chunk.
     pub(crate) fn open_chunk(&mut self, handle: Handle) -> Result<(&mut OpenStripe, usize)> {
         for stripe in self.open.values_mut() {

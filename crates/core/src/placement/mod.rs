@@ -31,6 +31,8 @@ mod refusal;
 pub mod ring;
 pub mod round_robin;
 mod spread;
+#[cfg(test)]
+mod tests;
 mod tolerance;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -131,14 +131,10 @@ impl<'a> Trials<'a> {
             ));
         }
         if self.copies_missing > 0 {
-            parts.push(format!(
-                "{} of a stripe wait for missing nodes",
-                if self.copies_missing == 1 {
-                    "1 copy".to_owned()
-                } else {
-                    format!("{} copies", self.copies_missing)
-                }
-            ));
+            parts.push(match self.copies_missing {
+                1 => "1 copy of a stripe waits for missing nodes".to_owned(),
+                copies => format!("{copies} copies of a stripe wait for missing nodes"),
+            });
         }
         let promised = self.policy.promised_losses();
         if lost < promised && self.copies_missing == 0 {

@@ -16,7 +16,7 @@ use crate::id::NodeIndex;
 /// Points of the largest nodes: from half of this to all of it.
 ///
 /// Shares deviate by about one over the square root of the points.
-pub const POINTS_MAX: u64 = 512;
+pub const POINTS_MAX: u64 = 256;
 
 /// `candidates` in the order in which a walk from the hash of `key` meets
 /// them.

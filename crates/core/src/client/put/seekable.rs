@@ -13,7 +13,7 @@ use super::Written;
 use super::row::{self, StripeCut};
 use super::stripe::StripeWrite;
 use super::upload::{PutError, Upload};
-use crate::api::{STRIPES_PER_CALL_MAX, SealedStripe, StripePlacement};
+use crate::api::{Kind, STRIPES_PER_CALL_MAX, SealedStripe, StripePlacement};
 use crate::client::Progress;
 use crate::client::window::{PutWindow, STRIPES_IN_FLIGHT_MAX};
 use crate::data::split::Split;
@@ -41,7 +41,7 @@ pub(super) async fn write(
     let stripes = split.stripes();
     let mut ready: VecDeque<StripePlacement> = VecDeque::new();
     if let Some(first) = first.filter(|_| stripes > 0) {
-        upload.check_placement(&first, cut(&split, 0).data())?;
+        upload.check_placement(&first, 0, cut(&split, 0).data())?;
         ready.push_back(first);
     }
     let mut placed = ready.len() as u64;
@@ -61,7 +61,8 @@ pub(super) async fn write(
         if placing.is_none() && placed < stripes && ready.len() < PLACED_PER_CALL / 2 {
             let until = stripes.min(placed + PLACED_PER_CALL as u64);
             let wanted = (placed..until).map(|index| cut(&split, index).data()).collect();
-            placing = Some(Box::pin(upload.place(wanted, std::mem::take(&mut sealed))));
+            let number = u32::try_from(placed).map_err(|_| too_long())?;
+            placing = Some(Box::pin(upload.place(number, wanted, std::mem::take(&mut sealed))));
             placed = until;
         }
         tokio::select! {
@@ -108,4 +109,11 @@ async fn file_len(upload: &Upload<'_>, file: Arc<dyn File>) -> Result<u64, PutEr
     env::run(&*upload.client.env.pool, Work::Disk, move || file.len())
         .await
         .map_err(|error| row::unreadable(&error))
+}
+
+fn too_long() -> PutError {
+    PutError::failed(
+        Kind::Invalid,
+        format!("a file has at most {} stripes: choose larger chunks", u32::MAX),
+    )
 }

@@ -50,15 +50,16 @@ pub(super) async fn write(
         size: 0,
     };
     let mut reader = Reader::new(upload, source);
-    let chunk_size = usize::try_from(upload.policy.chunk_size).expect("32 bits fit");
+    // A chunk may be smaller than a frame.
+    let chunk_size = usize::try_from(upload.policy.chunk_size).unwrap_or(FRAME_SIZE);
     let mut ahead = reader.frame(chunk_size.min(FRAME_SIZE)).await?;
-    let mut stripes = 0;
+    let mut stripes: u32 = 0;
     while !ahead.is_empty() {
-        ahead = put.stripe(&mut reader, ahead).await?;
+        ahead = put.stripe(stripes, &mut reader, ahead).await?;
         stripes += 1;
     }
     put.wait_for_all().await?;
-    Ok(Written { size: put.size, stripes, sealed: put.sealed })
+    Ok(Written { size: put.size, stripes: stripes.into(), sealed: put.sealed })
 }
 
 struct StreamPut<'a> {
@@ -83,20 +84,20 @@ struct OpenStripe {
 }
 
 impl<'a> StreamPut<'a> {
-    /// Writes one stripe that begins with the raw frame `ahead`; gives the
+    /// Writes stripe `index`, which begins with the raw frame `ahead`; gives the
     /// first frame of the next one, empty at the end.
     async fn stripe(
         &mut self,
+        index: u32,
         reader: &mut Reader<'_>,
         mut ahead: Vec<u8>,
     ) -> Result<Vec<u8>, PutError> {
         let width = u8::try_from(self.upload.data_width()).expect("at most 32");
         let told = std::mem::take(&mut self.sealed);
-        let placed = self.upload.place(vec![width], told).await?;
+        let placed = self.upload.place(index, vec![width], told).await?;
         let [placement]: [StripePlacement; 1] = placed.try_into().map_err(|_| {
             PutError::failed(Kind::Internal, "one stripe was asked for and placed: this is a bug")
         })?;
-        let index = placement.index;
         let stripe =
             OpenStripe { placement: placement.clone(), chunks: BTreeMap::new(), data: None };
         self.open.insert(index, stripe);

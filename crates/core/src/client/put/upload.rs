@@ -130,16 +130,17 @@ impl<'a> Upload<'a> {
         self.client.env.peers.node(&target.address)
     }
 
-    /// Asks for room for stripes of so many data chunks each, and tells what
-    /// is sealed.
+    /// Asks for room for stripes of so many data chunks each, from number
+    /// `first_stripe` on, and tells what is sealed.
     pub(super) async fn place(
         &self,
+        first_stripe: u32,
         stripes: Vec<u8>,
         sealed: Vec<SealedStripe>,
     ) -> Result<Vec<StripePlacement>, PutError> {
         let failed = self.trouble().failed_nodes.iter().cloned().collect();
         let wanted = stripes.clone();
-        let request = Place { upload: self.id, stripes, sealed, failed };
+        let request = Place { upload: self.id, first_stripe, stripes, sealed, failed };
         let placed = self
             .client
             .call(|coordinator| {
@@ -150,8 +151,8 @@ impl<'a> Upload<'a> {
         if placed.len() != wanted.len() {
             return Err(nonsense("another number of stripes than was asked for"));
         }
-        for (stripe, data) in placed.iter().zip(wanted) {
-            self.check_placement(stripe, data)?;
+        for (number, (stripe, data)) in (first_stripe..).zip(placed.iter().zip(wanted)) {
+            self.check_placement(stripe, number, data)?;
         }
         Ok(placed)
     }
@@ -160,11 +161,13 @@ impl<'a> Upload<'a> {
     pub(super) fn check_placement(
         &self,
         stripe: &StripePlacement,
+        number: u32,
         data: u8,
     ) -> Result<(), PutError> {
         let shape = StripeShape { coding: self.policy.coding, data };
-        if stripe.shape != shape || stripe.targets.len() != shape.chunks() {
-            return Err(nonsense("a stripe of another shape than was asked for"));
+        if stripe.index != number || stripe.shape != shape || stripe.targets.len() != shape.chunks()
+        {
+            return Err(nonsense("another stripe than was asked for"));
         }
         Ok(())
     }

@@ -61,11 +61,19 @@ pub(super) async fn a_long_file_is_placed_stripe_by_stripe(coordinator: &dyn Coo
     let grant = coordinator.begin_put(wish("long", None)).await.expect("begin");
     assert_eq!(grant.first, None, "no size was given");
     let upload = grant.upload;
-    let ask =
-        |stripes, sealed| coordinator.place(Place { upload, stripes, sealed, failed: Vec::new() });
-    let first = ask(vec![1; 10], Vec::new()).await.expect("ten stripes");
-    let done = first.iter().map(|placement| sealed(placement, CHUNK)).collect();
-    let second = ask(vec![1; 3], done).await.expect("three more");
+    let ask = |first_stripe, stripes, sealed| {
+        let failed = Vec::new();
+        coordinator.place(Place { upload, first_stripe, stripes, sealed, failed })
+    };
+    let first = ask(0, vec![1; 10], Vec::new()).await.expect("ten stripes");
+    let again = ask(0, vec![1; 10], Vec::new()).await;
+    assert_eq!(again.as_ref(), Ok(&first), "the answer was lost, the call repeated");
+    let gap = ask(11, vec![1; 3], Vec::new()).await;
+    assert_kind(gap, Kind::Invalid, "a stripe after one that was not placed");
+    let done: Vec<_> = first.iter().map(|placement| sealed(placement, CHUNK)).collect();
+    let second = ask(10, vec![1; 3], done.clone()).await.expect("three more");
+    let again = ask(10, vec![1; 3], done).await;
+    assert_eq!(again.as_ref(), Ok(&second), "the answer was lost, the call repeated");
     let indices: Vec<u32> = first.iter().chain(&second).map(|p| p.index).collect();
     assert_eq!(indices, (0..13).collect::<Vec<u32>>());
     let handles: BTreeSet<Handle> = first.iter().chain(&second).map(|p| p.first_handle).collect();
@@ -95,20 +103,12 @@ pub(super) async fn a_failed_target_is_replaced(coordinator: &dyn CoordinatorSer
         reason: "connection refused".to_owned(),
     };
     let targets = placement.targets[0].clone();
-    // A node that failed may be named again, for it may be back; but not for
-    // ever, and never the one that holds the other copy.
-    let mut failed = targets[0].node.clone();
-    let mut named = BTreeSet::new();
-    for turn in 0.. {
-        let answer = coordinator.retarget(retarget(grant.upload, &failed)).await;
-        let Some(other) = answer.expect("retarget") else { break };
-        assert!(other.node != failed && other.node != targets[1].node, "{} again", other.node);
-        assert!(turn < 16, "the client is sent from one failed node to the next");
-        failed = other.node.clone();
-        named.insert(other.node);
-    }
-    assert!(named.iter().any(|node| *node != targets[0].node), "there is a third node");
-    let unknown = coordinator.retarget(retarget(FileId(u64::MAX), &failed)).await;
+    let answer = coordinator.retarget(retarget(grant.upload, &targets[0].node)).await;
+    let other = answer.expect("retarget").expect("there is a third node");
+    assert!(targets.iter().all(|target| target.node != other.node), "a node that is not in use");
+    let answer = coordinator.retarget(retarget(grant.upload, &other.node)).await;
+    assert_eq!(answer, Ok(None), "no fourth node");
+    let unknown = coordinator.retarget(retarget(FileId(u64::MAX), &other.node)).await;
     assert_kind(unknown, Kind::UnknownUpload, "an upload that never was");
     placement.targets[0] = vec![targets[1].clone()];
     let sealed = vec![sealed(&placement, 1000)];
@@ -140,6 +140,7 @@ pub(super) async fn what_does_not_add_up_is_refused(coordinator: &dyn Coordinato
     assert_kind(nothing.await, Kind::NotFound, "nothing became visible");
     let huge = Place {
         upload: begin().await.upload,
+        first_stripe: 1,
         stripes: vec![1; 65],
         sealed: Vec::new(),
         failed: Vec::new(),

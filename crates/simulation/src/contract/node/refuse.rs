@@ -60,7 +60,7 @@ pub(super) async fn strangers_and_the_past_are_refused(node: NodeUnderTest) {
     // A header may not name another cluster than its context.
     let mixed = WriteHeader { context, chunk: other.header.clone() };
     let mixed = service.write_chunk(mixed, as_stream(other.parts())).await;
-    assert_kind(mixed, Kind::Invalid, "a chunk of another cluster");
+    assert_kind(mixed, Kind::WrongIdentity, "a chunk of another cluster");
     let read = sample::read_whole(service, context.cluster, Handle(7)).await;
     assert_eq!(read, Ok(kept.whole()), "nothing of all this had an effect");
     let missing = sample::read_whole(service, context.cluster, Handle(8)).await;
