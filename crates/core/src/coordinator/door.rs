@@ -12,8 +12,10 @@
 //! anew from the ledger.
 
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use crate::api::{Error, Kind, Result};
 use crate::catalog::{Catalog, Command, Outcome};
@@ -24,6 +26,10 @@ use crate::ledger::Ledger;
 const BATCH_COMMANDS_MAX: usize = 1024;
 /// The most commands that wait; beyond it, proposers wait.
 const QUEUE_COMMANDS_MAX: usize = 4096;
+
+/// What relaxed durability left behind is made durable when nothing came for
+/// this long.
+const RELAXED_SYNC_AFTER: Duration = Duration::from_secs(1);
 
 /// Where commands go in and the catalog is read.
 pub(crate) struct Door {
@@ -138,7 +144,17 @@ async fn commit_batches(
     progress: watch::Sender<Durable>,
 ) {
     let mut batch = Vec::new();
-    while waiting.recv_many(&mut batch, BATCH_COMMANDS_MAX).await > 0 {
+    let mut is_behind = false;
+    loop {
+        let next = waiting.recv_many(&mut batch, BATCH_COMMANDS_MAX);
+        let is_idle = match timeout(RELAXED_SYNC_AFTER, next).await {
+            Ok(0) => return,
+            Ok(_) => false,
+            Err(_) => true,
+        };
+        if is_idle && !is_behind {
+            continue;
+        }
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
         let batches = {
@@ -147,14 +163,16 @@ async fn commit_batches(
                 let outcome = applied.catalog.apply(&proposal.command, &mut changes);
                 answers.push((proposal.answer, outcome));
             }
-            applied.batches += 1;
+            applied.batches += u64::from(!is_idle);
             applied.batches
         };
-        let (returned, committed) = if changes.is_empty() {
+        is_behind = !is_idle && (is_behind || !changes.is_empty());
+        let (returned, committed) = if changes.is_empty() && !is_idle {
             (ledger, Ok(()))
         } else {
             env::run(&*env.pool, Work::Disk, move || {
-                let committed = ledger.commit(&changes);
+                // Only relaxed durability leaves something for an idle moment.
+                let committed = if is_idle { ledger.sync() } else { ledger.commit(&changes) };
                 (ledger, committed)
             })
             .await
