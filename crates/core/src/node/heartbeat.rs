@@ -76,7 +76,7 @@ impl Beat {
     fn failed(&mut self, node: &Node, coordinator: &str, error: &Error) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let id = &node.settings.id;
-        if matches!(error.kind, Kind::WrongIdentity | Kind::StaleEpoch) {
+        if error.kind == Kind::WrongIdentity {
             self.known_version = None;
             if node.membership.set_refused(error.message.clone()) {
                 tracing::warn!(node = %id, coordinator, "refused by the coordinator: {error}");

@@ -64,7 +64,7 @@ impl Incoming {
                 let job = move || SmallDraft::new(claim, header, frame, &seal);
                 let mut draft = run(&*env.pool, Work::Cpu, job).await?;
                 if must_read_back {
-                    draft = draft.to_be_read_back(seal);
+                    draft = draft.must_read_back(seal);
                 }
                 store.put_small(draft).await
             }

@@ -22,6 +22,9 @@ use crate::id::{ClusterId, Epoch, SessionId};
 /// coordinator counts it as offline.
 const ISOLATED_AFTER: Duration = Duration::from_millis(OFFLINE_AFTER_MS);
 
+/// The longest address of a coordinator, in bytes: a DNS name and a port.
+const ADDRESS_BYTES_MAX: usize = 260;
+
 /// Cluster, epoch and coordinator of one node.
 pub(super) struct Membership {
     env: Env,
@@ -36,6 +39,9 @@ pub(super) struct Membership {
 
 struct State {
     identity: Identity,
+    /// Where heartbeats go: what the operator said, until a coordinator says
+    /// otherwise.
+    coordinator: Option<String>,
     /// When the coordinator last spoke to the node or answered it.
     contact: Option<Instant>,
     /// Why the coordinator refuses the node, while it does.
@@ -46,7 +52,8 @@ struct State {
 impl Membership {
     pub(super) fn new(env: Env, settings: NodeSettings, identity: Identity) -> Self {
         let session = SessionId(env.random.next_u64());
-        let state = State { identity, contact: None, refused: None, has_left: false };
+        let coordinator = settings.join.clone().or_else(|| identity.coordinator.clone());
+        let state = State { identity, coordinator, contact: None, refused: None, has_left: false };
         let state = Mutex::new(state);
         let (saving, wake) = (Mutex::new(()), Notify::new());
         Self { env, settings, session, state, saving, wake }
@@ -69,8 +76,7 @@ impl Membership {
 
     /// Where to send heartbeats, once that is known.
     pub(super) fn coordinator(&self) -> Option<String> {
-        let heard = self.state().identity.coordinator.clone();
-        heard.or_else(|| self.settings.join.clone())
+        self.state().coordinator.clone()
     }
 
     /// Why the coordinator refuses the node, while it does.
@@ -81,6 +87,8 @@ impl Membership {
     /// Takes the coordinator's hello.
     pub(super) async fn adopt(self: &Arc<Self>, request: Adopt) -> Result<NodeInfo> {
         let Adopt { context, coordinator } = request;
+        check_address(&coordinator)?;
+        let address = coordinator.clone();
         self.save(move |identity| {
             check_cluster(identity, context.cluster, true)?;
             check_epoch(identity, context.epoch)?;
@@ -90,7 +98,11 @@ impl Membership {
             Ok(())
         })
         .await?;
-        self.state().contact = Some(Instant::now());
+        {
+            let mut state = self.state();
+            state.contact = Some(Instant::now());
+            state.coordinator = Some(address);
+        }
         self.wake.notify_one();
         tracing::info!(node = %self.settings.id, cluster = %context.cluster, epoch = %context.epoch,
             "adopted");
@@ -155,14 +167,14 @@ impl Membership {
         sent: Instant,
     ) -> Result<()> {
         let Context { cluster, epoch } = reply.context;
-        let coordinator = coordinator.to_owned();
+        // An adoption that came in between knows better.
+        let address = self.coordinator().or_else(|| Some(coordinator.to_owned()));
         self.save(move |identity| {
             check_cluster(identity, cluster, true)?;
             check_epoch(identity, epoch)?;
             identity.cluster = Some(cluster);
             identity.epoch = epoch;
-            // An adoption that came in between knows better.
-            identity.coordinator.get_or_insert(coordinator);
+            identity.coordinator = address;
             Ok(())
         })
         .await?;
@@ -241,6 +253,17 @@ fn check_cluster(identity: &Identity, cluster: ClusterId, may_begin: bool) -> Re
             ),
         )),
     }
+}
+
+/// Refuses an address that cannot be one: it is written into a line of text.
+fn check_address(address: &str) -> Result<()> {
+    let is_sound = |byte: u8| byte.is_ascii_graphic();
+    let fits = (3..=ADDRESS_BYTES_MAX).contains(&address.len());
+    if fits && address.contains(':') && address.bytes().all(is_sound) {
+        return Ok(());
+    }
+    let text = format!("{address:?} is no address of a coordinator: host:port is expected");
+    Err(Error::new(Kind::Invalid, text))
 }
 
 fn check_epoch(identity: &Identity, epoch: Epoch) -> Result<()> {

@@ -39,6 +39,21 @@ fn a_folder_is_refused_for_its_reason() {
 }
 
 #[test]
+fn an_address_that_is_none_is_not_written_down() {
+    World::run(4, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = try_start(&host).await.expect("the node starts");
+        let long = format!("{}:1", "a".repeat(300));
+        for address in ["", "-", "a b:1", "c:1\nid n2", long.as_str()] {
+            let adopt = Adopt { context: context(), coordinator: address.to_owned() };
+            assert_kind(node.adopt(adopt).await, Kind::Invalid);
+        }
+        assert_kind(thin(1, 100).write_to(&*node, context()).await, Kind::WrongIdentity);
+        adopt(&node).await.expect("it still belongs to nobody");
+    });
+}
+
+#[test]
 fn an_epoch_once_heard_is_remembered_over_a_power_cut() {
     World::run(2, async |world| {
         let host = world.add_host("n1", 4001);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::index::{Held, Place};
-use super::pack::{BATCH_BYTES_MAX, Batch};
+use super::pack::BATCH_BYTES_MAX;
+use super::pack_batch::Batch;
 use super::quarantine::unless_missing;
 use super::{Image, ImageError, Store, lock, path};
 use crate::data::chunk::pack::{RECORD_HEADER_BYTES, decode_record_header};

@@ -104,12 +104,12 @@ impl Draft {
             .map_err(|error| self.failed("name", &error))?;
         self.is_published = true;
         self.unreserve();
-        if self.store.is_strict() {
-            if let Err(error) = disk.sync_dir(&path::chunk_folder(handle)) {
-                // Nobody was told of it, so nobody may find it.
-                let _ = disk.remove(&path::chunk(handle)).or_else(unless_missing);
-                return Err(self.failed("sync the folder of", &error));
-            }
+        if self.store.is_strict()
+            && let Err(error) = disk.sync_dir(&path::chunk_folder(handle))
+        {
+            // Nobody was told of it, so nobody may find it.
+            let _ = disk.remove(&path::chunk(handle)).or_else(unless_missing);
+            return Err(self.failed("sync the folder of", &error));
         }
         let held = Held { place: Place::File, stored_bytes: self.written_bytes, is_good: true };
         let before = self.store.index().put(handle, held);
@@ -183,7 +183,7 @@ impl SmallDraft {
     }
 
     /// The same, to be read back and checked before it is believed.
-    pub(in crate::node) fn to_be_read_back(mut self, seal: ChunkSeal) -> Self {
+    pub(in crate::node) fn must_read_back(mut self, seal: ChunkSeal) -> Self {
         self.expected = Some(seal);
         self
     }

@@ -12,6 +12,7 @@ mod draft;
 mod image;
 mod index;
 mod pack;
+mod pack_batch;
 mod pack_scan;
 mod path;
 mod quarantine;
@@ -42,6 +43,8 @@ pub(super) use self::scan::ScanError;
 /// work on a full disk: this part of the volume, at most
 /// [`SPACE_RESERVE_BYTES_MAX`].
 const SPACE_RESERVE_PART: u64 = 64;
+/// How often a chunk is looked for that moves to another pack meanwhile.
+const PLACES_TRIED_MAX: usize = 3;
 /// The most bytes that are kept free.
 const SPACE_RESERVE_BYTES_MAX: u64 = 64 << 20;
 
@@ -101,22 +104,29 @@ impl Store {
         cluster: ClusterId,
         handle: Handle,
     ) -> Result<Image> {
-        let held = self.get(handle).ok_or_else(|| self.not_found(handle))?;
-        if !held.is_good {
-            return Err(self.is_bad(handle, "it was found bad before and is kept aside"));
-        }
-        let opened = match self.read_image(held.place, cluster, handle) {
-            // What only one read got wrong is no reason to give a copy up.
-            Err(error) if !is_missing(&error) => self.read_image(held.place, cluster, handle),
-            opened => opened,
-        };
-        opened.map_err(|error| match error {
-            error if is_missing(&error) => self.vanished(handle, held),
-            ImageError::Open(error) => {
-                self.disk_error(&format!("cannot open chunk {handle}"), &error)
+        for _ in 0..PLACES_TRIED_MAX {
+            let held = self.get(handle).ok_or_else(|| self.not_found(handle))?;
+            if !held.is_good {
+                return Err(self.is_bad(handle, "it was found bad before and is kept aside"));
             }
-            error => self.condemn(handle, held, &error),
-        })
+            let opened = match self.read_image(held.place, cluster, handle) {
+                // What only one read got wrong is no reason to give a copy up.
+                Err(error) if !is_missing(&error) => self.read_image(held.place, cluster, handle),
+                opened => opened,
+            };
+            return match opened {
+                Ok(image) => Ok(image),
+                // It was moved, or deleted, while it was looked for.
+                Err(_) if self.get(handle) != Some(held) => continue,
+                Err(error) if is_missing(&error) => Err(self.vanished(handle, held)),
+                Err(ImageError::Open(error)) => {
+                    Err(self.disk_error(&format!("cannot open chunk {handle}"), &error))
+                }
+                Err(error) => Err(self.condemn(handle, held, &error)),
+            };
+        }
+        let text = format!("chunk {handle} on node {} is on the move: ask again", self.node);
+        Err(Error::new(Kind::Unavailable, text))
     }
 
     fn read_image(

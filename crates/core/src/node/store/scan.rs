@@ -47,6 +47,8 @@ struct FileFound {
     damage: Option<ImageError>,
 }
 
+/// A pack's number and salt.
+type PackName = (u32, u64);
 type Scan<T> = Result<T, ScanError>;
 
 impl Store {
@@ -108,7 +110,7 @@ impl Store {
 }
 
 /// Makes the folders, sweeps drafts, lists folders of chunks and packs.
-fn prepare(disk: &dyn Disk) -> Scan<(Vec<String>, Vec<(u32, u64)>)> {
+fn prepare(disk: &dyn Disk) -> Scan<(Vec<String>, Vec<PackName>)> {
     let failed = |what: &'static str| move |error| ScanError::Disk { what: what.to_owned(), error };
     for folder in [path::CHUNKS, path::PACKS, path::QUARANTINE, path::DRAFTS] {
         disk.create_dir(folder).map_err(failed("cannot make its folders"))?;
