@@ -93,6 +93,7 @@ impl<'a> StreamPut<'a> {
         mut ahead: Vec<u8>,
     ) -> Result<Vec<u8>, PutError> {
         let width = u8::try_from(self.upload.data_width()).expect("at most 32");
+        self.close_stripes()?;
         let told = std::mem::take(&mut self.sealed);
         let placed = self.upload.place(index, vec![width], told).await?;
         let [placement]: [StripePlacement; 1] = placed.try_into().map_err(|_| {
@@ -112,9 +113,8 @@ impl<'a> StreamPut<'a> {
         if let Some(stripe) = self.open.get_mut(&index) {
             stripe.data = Some(u8::try_from(data).expect("at most the width"));
         }
-        match parity {
-            Some(parity) => self.parity_chunks(&placement, parity).await?,
-            None => self.close_stripe(index)?,
+        if let Some(parity) = parity {
+            self.parity_chunks(&placement, parity).await?;
         }
         Ok(ahead)
     }
@@ -216,8 +216,7 @@ impl<'a> StreamPut<'a> {
         while !self.finishing.is_empty() {
             self.wait_for_one().await?;
         }
-        let whole: Vec<u32> = self.open.keys().copied().collect();
-        whole.into_iter().try_for_each(|index| self.close_stripe(index))
+        self.close_stripes()
     }
 
     async fn wait_for_one(&mut self) -> Result<(), PutError> {
@@ -225,6 +224,13 @@ impl<'a> StreamPut<'a> {
             note(finished?, &mut self.open, &mut self.kept_bytes);
         }
         Ok(())
+    }
+
+    /// Takes note of all stripes as sealed whose chunks are all durable. Few
+    /// are open at once.
+    fn close_stripes(&mut self) -> Result<(), PutError> {
+        let open: Vec<u32> = self.open.keys().copied().collect();
+        open.into_iter().try_for_each(|index| self.close_stripe(index))
     }
 
     /// Takes note of a stripe as sealed when all its chunks are durable.
