@@ -18,7 +18,7 @@ use crate::id::{Handle, NodeIndex, SessionId};
 use inventory::Inventory;
 
 /// The most handles that one [`Presence::destroyable`] looks at.
-pub const HANDLES_PER_SWEEP_MAX: usize = 1 << 18;
+pub const HANDLES_PER_SWEEP_MAX: usize = 1 << 15;
 /// The most copies that one [`Presence::destroyable`] names.
 pub const DESTROYED_PER_SWEEP_MAX: usize = 4096;
 

@@ -196,7 +196,12 @@ fn check(wishes: &[Wish]) {
                 {
                     for stripe in model.files.iter_mut().flat_map(|(_, stripes)| stripes) {
                         if let Some(slot) = stripe.slot(*handle) {
-                            stripe.chunks[slot].copies = copies.clone();
+                            let now = &mut stripe.chunks[slot].copies;
+                            // The order of copies says nothing, and stays.
+                            if now.len() != copies.len() || !copies.iter().all(|c| now.contains(c))
+                            {
+                                *now = copies.clone();
+                            }
                         }
                     }
                 }

@@ -1,13 +1,13 @@
 //! The coordinator: namespace, layouts, health, repair. Sees metadata only.
 //!
-//! - [`door`]: commands go into the catalog, durably; reads wait for what
+//! - `door`: commands go into the catalog, durably; reads wait for what
 //!   they saw.
-//! - [`upload`], [`put`]: uploads under way, from `begin_put` to `commit`.
-//! - [`read`]: lookups, listings, sizes. [`namespace`]: remove and rename.
-//! - [`member`]: adoption, heartbeats, inventories, identities.
-//! - [`survey`], [`mend`], [`sweep`]: how the stripes are; rebuilding what is
+//! - `upload`, `put`: uploads under way, from `begin_put` to `commit`.
+//! - `read`: lookups, listings, sizes. `namespace`: remove and rename.
+//! - `member`: adoption, heartbeats, inventories, identities.
+//! - `survey`, `mend`, `sweep`: how the stripes are; rebuilding what is
 //!   missing; deleting what nothing refers to.
-//! - [`status`]: the cluster on one page.
+//! - `status`: the cluster on one page.
 
 mod door;
 mod member;

@@ -174,8 +174,8 @@ impl Coordinator {
             let mut state = self.state();
             let upload = state.uploads.touch(request.upload, now_ms)?;
             *upload.failed.entry(failed).or_default() += 1;
-            let mut excluded = failed_nodes(upload);
-            excluded.insert(failed);
+            // One failure is enough here: another node is as near.
+            let excluded: BTreeSet<NodeIndex> = upload.failed.keys().copied().collect();
             let (chunk_bytes, policy) = (upload.chunk_bytes(), upload.policy);
             let (stripe, slot) = upload.open_chunk(request.handle)?;
             stripe.targets[slot].retain(|node| *node != failed);
