@@ -172,6 +172,11 @@ impl Host {
         self.disk.crash(&mut process.crash_rng);
     }
 
+    /// Makes the next power cuts take other things than they would.
+    pub fn reseed_power_cuts(&self, seed: u64) {
+        self.process().crash_rng = Rng::derive(self.seed ^ seed, &self.name);
+    }
+
     /// True while a process runs.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -30,6 +30,9 @@ pub const COORDINATOR: &str = "coord";
 pub const CLIENT: &str = "client";
 /// How long [`Cluster::settle`] waits.
 pub const SETTLE_TIME_MAX: Duration = Duration::from_secs(1800);
+/// How long things must stay settled: until the latest heartbeats were heard
+/// and looked at.
+pub const STEADY_TIME: Duration = Duration::from_secs(10);
 /// How long nodes may take to be heard after a start.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -263,6 +266,17 @@ impl<'w> Cluster<'w> {
         self.get_with(name, None, true).await.map(|(bytes, _)| bytes)
     }
 
+    /// Why a file cannot be got.
+    ///
+    /// # Panics
+    /// When it can.
+    pub async fn get_error(&self, name: &str) -> ClientError {
+        match self.get(name).await {
+            Ok(bytes) => panic!("{name} was read: {} bytes", bytes.len()),
+            Err(error) => error,
+        }
+    }
+
     /// Gets a file, or a part of it, into a sink of either kind.
     ///
     /// # Errors
@@ -308,15 +322,23 @@ impl<'w> Cluster<'w> {
         self.world.pass(time).await;
     }
 
-    /// Waits until every stripe has all its copies and nothing is repaired.
+    /// Waits until every stripe has all its copies and nothing is repaired,
+    /// and that has stayed so for [`STEADY_TIME`].
     ///
     /// # Panics
     /// When that takes longer than [`SETTLE_TIME_MAX`].
     pub async fn settle(&self) -> ClusterStatus {
-        self.wait_for("full redundancy", SETTLE_TIME_MAX, |status| {
+        let is_settled = |status: &ClusterStatus| {
             let health = status.health;
             let lacking = health.degraded + health.at_risk + health.unavailable + health.unknown;
             lacking + status.repair.waiting + status.repair.running == 0
+        };
+        let mut steady_since = tokio::time::Instant::now();
+        self.wait_for("full redundancy", SETTLE_TIME_MAX, move |status| {
+            if !is_settled(status) {
+                steady_since = tokio::time::Instant::now();
+            }
+            steady_since.elapsed() >= STEADY_TIME
         })
         .await
     }
@@ -346,7 +368,7 @@ impl<'w> Cluster<'w> {
         &self,
         what: &str,
         time_max: Duration,
-        is_wanted: impl Fn(&ClusterStatus) -> bool,
+        mut is_wanted: impl FnMut(&ClusterStatus) -> bool,
     ) -> ClusterStatus {
         let started = tokio::time::Instant::now();
         let mut last = None;

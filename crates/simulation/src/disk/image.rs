@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::rng::Rng;
 
@@ -17,6 +17,9 @@ const SECTOR_SIZE: usize = 512;
 pub(super) struct Image {
     live: Vec<u8>,
     durable_len: usize,
+    /// The lengths that a power cut may leave, from each change of the length
+    /// since the last sync: a cut leaves one, a growing write any on its way.
+    lengths: Vec<RangeInclusive<usize>>,
     /// What the device has of blocks that were written since.
     dirty: BTreeMap<usize, Vec<u8>>,
     /// Blocks whose writeback failed: the live bytes look well, and no later
@@ -55,6 +58,7 @@ impl Image {
         let range = usize_range(offset, offset.saturating_add(bytes.len() as u64));
         self.touch(range.start.min(self.live.len())..range.end);
         if self.live.len() < range.end {
+            self.lengths.push(self.live.len()..=range.end);
             self.live.resize(range.end, 0);
         }
         self.live[range.clone()].copy_from_slice(bytes);
@@ -64,11 +68,13 @@ impl Image {
 
     pub(super) fn set_len(&mut self, len: usize) {
         self.touch(len.min(self.live.len())..len.max(self.live.len()));
+        self.lengths.push(len..=len);
         self.live.resize(len, 0);
     }
 
     pub(super) fn sync(&mut self) {
         self.dirty.clear();
+        self.lengths.clear();
         self.durable_len = self.live.len();
     }
 
@@ -78,18 +84,20 @@ impl Image {
     }
 
     /// Takes the power away: each block that was not synced is kept, lost or
-    /// torn, and the length is anywhere between the old and the new.
+    /// torn, and the length is any that it had since.
     pub(super) fn crash(&mut self, rng: &mut Rng) {
-        if self.dirty.is_empty() && self.doomed.is_empty() && self.durable_len == self.live.len() {
+        if self.dirty.is_empty() && self.doomed.is_empty() && self.lengths.is_empty() {
             return;
         }
-        let (short, long) = order(self.durable_len, self.live.len());
-        let len = match rng.below(3) {
-            0 => self.durable_len,
-            1 => self.live.len(),
-            _ => short + to_usize(rng.below((long - short) as u64 + 1)),
+        let lengths = std::mem::take(&mut self.lengths);
+        let len = match lengths.get(to_usize(rng.below(lengths.len() as u64 + 1))) {
+            None => self.durable_len,
+            Some(range) => {
+                let span = (range.end() - range.start()) as u64;
+                range.start() + to_usize(rng.below(span + 1))
+            }
         };
-        self.live.resize(long, 0);
+        self.live.resize(self.live.len().max(self.durable_len).max(len), 0);
         for (block, before) in std::mem::take(&mut self.dirty) {
             match rng.below(8) {
                 0..=3 => self.restore(block, &before, |_| true),
@@ -145,10 +153,6 @@ impl Image {
             }
         }
     }
-}
-
-fn order(a: usize, b: usize) -> (usize, usize) {
-    if a < b { (a, b) } else { (b, a) }
 }
 
 fn to_usize(n: u64) -> usize {

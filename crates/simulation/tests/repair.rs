@@ -1,0 +1,197 @@
+//! What is lost is made again, what came back is tidied up, and nothing is
+//! done in haste.
+
+use std::time::Duration;
+
+use dfs_core::api::{NodeState, PutMode, Remove};
+use dfs_core::policy::ParitySpec;
+use dfs_simulation::World;
+use dfs_simulation::cluster::{COORDINATOR, Cluster, ClusterSettings, options, seekable};
+use dfs_simulation::oracle::sample_bytes;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn with_files<'w>(
+    world: &'w World,
+    settings: ClusterSettings,
+) -> (Cluster<'w>, Vec<Vec<u8>>) {
+    let cluster = Cluster::start(world, settings).await;
+    let lens = [1, 70_000, 400_000, 1_500_000];
+    let files: Vec<Vec<u8>> = (0..).zip(lens).map(|(seed, len)| sample_bytes(seed, len)).collect();
+    for (number, bytes) in files.iter().enumerate() {
+        cluster.put(&format!("f{number}"), bytes).await.expect("put");
+    }
+    (cluster, files)
+}
+
+async fn all_files_are_there(cluster: &Cluster<'_>, files: &[Vec<u8>]) {
+    for (number, bytes) in files.iter().enumerate() {
+        let got = cluster.get(&format!("f{number}")).await.expect("get");
+        assert!(got == *bytes, "f{number} has other bytes");
+    }
+}
+
+/// Chunks that the nodes hold in all, as heard.
+async fn chunks_held(cluster: &Cluster<'_>) -> u64 {
+    cluster.status().await.nodes.iter().map(|node| node.chunks).sum()
+}
+
+/// Loses one node after the other; repair in between makes each loss the first.
+fn node_after_node_may_be_lost(nodes: usize, replication: u8, parity: ParitySpec, losses: usize) {
+    World::run(41, async |world| {
+        let mut settings = ClusterSettings::new(nodes, replication, parity);
+        settings.repair_after = Duration::from_secs(30);
+        let (cluster, files) = with_files(world, settings).await;
+        for name in cluster.node_names().into_iter().take(losses) {
+            cluster.host(&name).kill();
+            all_files_are_there(&cluster, &files).await;
+            cluster.wait_for("repair", 10 * MINUTE, |status| status.repair.done > 0).await;
+            let status = cluster.settle().await;
+            assert_eq!(status.repair.failed, 0, "{:?}", status.repair);
+        }
+        all_files_are_there(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn copies_of_a_lost_node_are_made_again_from_copies() {
+    node_after_node_may_be_lost(4, 2, ParitySpec::None, 2);
+}
+
+#[test]
+fn chunks_of_a_lost_node_are_rebuilt_from_xor() {
+    node_after_node_may_be_lost(5, 1, ParitySpec::Xor { data: 2 }, 2);
+}
+
+#[test]
+fn chunks_of_a_lost_node_are_rebuilt_from_reed_solomon() {
+    node_after_node_may_be_lost(7, 1, ParitySpec::ReedSolomon { data: 3, parity: 2 }, 2);
+}
+
+#[test]
+fn copies_and_parity_together_are_made_again() {
+    node_after_node_may_be_lost(7, 2, ParitySpec::ReedSolomon { data: 2, parity: 1 }, 2);
+}
+
+#[test]
+fn an_outage_shorter_than_the_delay_causes_no_repair() {
+    World::run(42, async |world| {
+        let settings = ClusterSettings::new(4, 2, ParitySpec::None);
+        let (cluster, files) = with_files(world, settings).await;
+        for _ in 0..3 {
+            cluster.host("n2").kill();
+            cluster.pass(Duration::from_secs(45)).await;
+            let health = cluster.status().await.health;
+            assert!(health.degraded + health.at_risk > 0, "seen, and waited for: {health:?}");
+            cluster.start_node("n2").await;
+            cluster.wait_until_heard().await;
+            cluster.pass(2 * MINUTE).await;
+        }
+        let status = cluster.settle().await;
+        assert_eq!((status.repair.done, status.repair.failed), (0, 0));
+        all_files_are_there(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn a_restarted_coordinator_repairs_nothing_before_it_has_heard_the_nodes() {
+    World::run(43, async |world| {
+        let mut settings = ClusterSettings::new(4, 2, ParitySpec::None);
+        settings.repair_after = Duration::from_secs(10);
+        let (cluster, files) = with_files(world, settings).await;
+        for _ in 0..3 {
+            cluster.host(COORDINATOR).crash();
+            cluster.pass(MINUTE).await;
+            cluster.start_coordinator().await;
+            cluster.wait_until_heard().await;
+            cluster.pass(MINUTE).await;
+            assert_eq!(cluster.status().await.repair.done, 0);
+        }
+        all_files_are_there(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn a_returned_node_is_trimmed_and_brings_nothing_deleted_back() {
+    World::run(44, async |world| {
+        let mut settings = ClusterSettings::new(4, 2, ParitySpec::None);
+        settings.repair_after = Duration::from_secs(10);
+        settings.delete_grace = Duration::from_secs(20);
+        let (cluster, files) = with_files(world, settings).await;
+        let before = chunks_held_when_heard(&cluster).await;
+        cluster.host("n2").kill();
+        cluster.wait_for("repair", 10 * MINUTE, |status| status.repair.done > 0).await;
+        cluster.settle().await;
+        let remove = Remove { path: "f3".to_owned(), is_recursive: false, is_dry_run: false };
+        cluster.coordinator().remove(remove).await.expect("remove");
+        let replace = seekable(&files[0]);
+        let mut over = options("f2");
+        over.mode = PutMode::Replace;
+        cluster.put_with(replace, over).await.expect("replace");
+        cluster.start_node("n2").await;
+        cluster.wait_until_heard().await;
+        let status = cluster
+            .wait_for("no garbage", 20 * MINUTE, |status| {
+                status.garbage_bytes == 0
+                    && status.nodes.iter().all(|node| node.state == NodeState::Online)
+            })
+            .await;
+        cluster.pass(Duration::from_secs(30)).await;
+        let after = chunks_held(&cluster).await;
+        assert!(after < before, "{after} chunks of {before}: f3 and the old f2 are gone");
+        assert_eq!(status.usage.files, 3);
+        // f0, f1 and the new f2: one, two and one chunk, two copies each.
+        assert_eq!(after, 2 * (1 + 2 + 1));
+        assert!(cluster.get("f3").await.is_err(), "it was deleted");
+        all_files_are_there(&cluster, &files[..2]).await;
+        assert!(cluster.get("f2").await.expect("get") == files[0]);
+    });
+}
+
+async fn chunks_held_when_heard(cluster: &Cluster<'_>) -> u64 {
+    cluster.pass(Duration::from_secs(10)).await;
+    chunks_held(cluster).await
+}
+
+#[test]
+fn a_wiped_node_gets_its_copies_again() {
+    World::run(45, async |world| {
+        let settings = ClusterSettings::new(3, 2, ParitySpec::None);
+        let (cluster, files) = with_files(world, settings).await;
+        let host = cluster.host("n3");
+        host.kill();
+        for (path, _) in host.disk().files() {
+            if !path.contains("identity") {
+                host.disk().unplant_file(&path);
+            }
+        }
+        cluster.start_node("n3").await;
+        cluster.wait_until_heard().await;
+        let status = cluster.wait_for("repair", 10 * MINUTE, |status| status.repair.done > 0).await;
+        assert!(status.nodes.iter().all(|node| node.state == NodeState::Online));
+        cluster.settle().await;
+        cluster.host("n1").kill();
+        all_files_are_there(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn repair_goes_on_where_a_restarted_coordinator_left_it() {
+    World::run(46, async |world| {
+        let mut settings = ClusterSettings::new(5, 2, ParitySpec::None);
+        settings.repair_after = Duration::from_secs(10);
+        let (cluster, files) = with_files(world, settings).await;
+        cluster.host("n4").kill();
+        cluster
+            .wait_for("repair", 10 * MINUTE, |status| {
+                status.repair.running + status.repair.done > 0
+            })
+            .await;
+        cluster.host(COORDINATOR).crash();
+        cluster.start_coordinator().await;
+        cluster.wait_until_heard().await;
+        cluster.settle().await;
+        cluster.host("n1").kill();
+        all_files_are_there(&cluster, &files).await;
+    });
+}
