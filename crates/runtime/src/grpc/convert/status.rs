@@ -1,0 +1,195 @@
+//! Usage and status.
+
+use dfs_core::api::{
+    ClusterStatus, NodeStatus, Promise, RepairStatus, StripeHealth, Usage,
+};
+use dfs_core::id::Epoch;
+
+use super::super::limit::NODES_MAX;
+use super::super::wire;
+use super::{
+    BadMessage, Checked, address, byte, cluster, id_bytes, list, need, node_id, text, wires, zone,
+};
+
+impl From<Usage> for wire::UsageReply {
+    fn from(usage: Usage) -> Self {
+        Self {
+            files: usage.files,
+            chunks: usage.chunks,
+            logical_bytes: usage.logical_bytes,
+            stored_bytes: usage.stored_bytes,
+            raw_bytes: usage.raw_bytes,
+        }
+    }
+}
+
+impl TryFrom<wire::UsageReply> for Usage {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::UsageReply) -> Checked<Self> {
+        Ok(Self {
+            files: wire.files,
+            chunks: wire.chunks,
+            logical_bytes: wire.logical_bytes,
+            stored_bytes: wire.stored_bytes,
+            raw_bytes: wire.raw_bytes,
+        })
+    }
+}
+
+impl From<Promise> for wire::Promise {
+    fn from(promise: Promise) -> Self {
+        Self {
+            nodes_lost_max: promise.nodes_lost_max.map(u32::from),
+            zones_lost_max: promise.zones_lost_max.map(u32::from),
+            sentence: promise.sentence,
+        }
+    }
+}
+
+impl TryFrom<wire::Promise> for Promise {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::Promise) -> Checked<Self> {
+        let count = |field, value: Option<u32>| value.map(|it| byte(field, it)).transpose();
+        Ok(Self {
+            nodes_lost_max: count("promise.nodes_lost_max", wire.nodes_lost_max)?,
+            zones_lost_max: count("promise.zones_lost_max", wire.zones_lost_max)?,
+            sentence: text(wire.sentence),
+        })
+    }
+}
+
+impl From<NodeStatus> for wire::NodeStatus {
+    fn from(node: NodeStatus) -> Self {
+        Self {
+            id: node.id.to_string(),
+            address: node.address,
+            zone: node.zone,
+            state: wire::NodeState::from(node.state).into(),
+            heard_ms_ago: node.heard_ms_ago,
+            space: Some(node.space.into()),
+            chunks: node.chunks,
+            quarantined: node.quarantined,
+            version: node.version,
+            trouble: node.trouble,
+        }
+    }
+}
+
+impl TryFrom<wire::NodeStatus> for NodeStatus {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::NodeStatus) -> Checked<Self> {
+        Ok(Self {
+            state: wire.state().try_into()?,
+            id: node_id("node.id", wire.id)?,
+            address: address("node.address", wire.address)?,
+            zone: wire.zone.map(|it| zone("node.zone", it)).transpose()?,
+            heard_ms_ago: wire.heard_ms_ago,
+            space: need("node.space", wire.space)?,
+            chunks: wire.chunks,
+            quarantined: wire.quarantined,
+            version: text(wire.version),
+            trouble: wire.trouble.map(text),
+        })
+    }
+}
+
+impl From<StripeHealth> for wire::StripeHealth {
+    fn from(health: StripeHealth) -> Self {
+        Self {
+            full: health.full,
+            degraded: health.degraded,
+            at_risk: health.at_risk,
+            unavailable: health.unavailable,
+            unknown: health.unknown,
+        }
+    }
+}
+
+impl TryFrom<wire::StripeHealth> for StripeHealth {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::StripeHealth) -> Checked<Self> {
+        Ok(Self {
+            full: wire.full,
+            degraded: wire.degraded,
+            at_risk: wire.at_risk,
+            unavailable: wire.unavailable,
+            unknown: wire.unknown,
+        })
+    }
+}
+
+impl From<RepairStatus> for wire::RepairStatus {
+    fn from(repair: RepairStatus) -> Self {
+        Self {
+            waiting: repair.waiting,
+            running: repair.running,
+            done: repair.done,
+            pulled_bytes: repair.bytes_pulled,
+            failed: repair.failed,
+            begins_in_s: repair.begins_in_s,
+        }
+    }
+}
+
+impl TryFrom<wire::RepairStatus> for RepairStatus {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::RepairStatus) -> Checked<Self> {
+        Ok(Self {
+            waiting: wire.waiting,
+            running: wire.running,
+            done: wire.done,
+            bytes_pulled: wire.pulled_bytes,
+            failed: wire.failed,
+            begins_in_s: wire.begins_in_s,
+        })
+    }
+}
+
+impl From<ClusterStatus> for wire::StatusReply {
+    fn from(status: ClusterStatus) -> Self {
+        Self {
+            cluster: id_bytes(&status.cluster.0),
+            epoch: status.epoch.0,
+            version: status.version,
+            now_ms: status.now_ms,
+            uptime_s: status.uptime_s,
+            policy: Some(status.policy.into()),
+            placement: wire::PlacementStrategy::from(status.placement).into(),
+            is_relaxed: status.is_relaxed,
+            promise: Some(status.promise.into()),
+            nodes: wires(status.nodes),
+            usage: Some(status.usage.into()),
+            health: Some(status.health.into()),
+            repair: Some(status.repair.into()),
+            garbage_bytes: status.garbage_bytes,
+        }
+    }
+}
+
+impl TryFrom<wire::StatusReply> for ClusterStatus {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::StatusReply) -> Checked<Self> {
+        Ok(Self {
+            cluster: cluster("cluster", &wire.cluster)?,
+            placement: wire.placement().try_into()?,
+            epoch: Epoch(wire.epoch),
+            version: text(wire.version),
+            now_ms: wire.now_ms,
+            uptime_s: wire.uptime_s,
+            policy: need("policy", wire.policy)?,
+            is_relaxed: wire.is_relaxed,
+            promise: need("promise", wire.promise)?,
+            nodes: list("nodes", wire.nodes, NODES_MAX)?,
+            usage: need("usage", wire.usage)?,
+            health: need("health", wire.health)?,
+            repair: need("repair", wire.repair)?,
+            garbage_bytes: wire.garbage_bytes,
+        })
+    }
+}

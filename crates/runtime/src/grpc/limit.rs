@@ -1,0 +1,74 @@
+//! Every bound of the wire, in one place.
+
+use std::time::Duration;
+
+use dfs_core::data::frame::FRAME_SIZE;
+use dfs_core::policy::CHUNK_SIZE_MAX;
+
+/// The longest message between nodes and clients. A frame's part is far
+/// shorter; the longest is a list of handles or a rebuild task.
+pub(crate) const NODE_MESSAGE_BYTES_MAX: usize = 2 << 20;
+/// The longest message to or from the coordinator: a page of a wide file's
+/// layout, or the status of a large cluster.
+pub(crate) const COORDINATOR_MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// The longest part of a frame in one message.
+pub(crate) const PART_BYTES_MAX: usize = 256 << 10;
+
+/// What may be under way on one stream before the receiver has taken it.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// The same for all streams of a connection together.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// The longest HTTP/2 frame.
+pub(crate) const HTTP2_FRAME_BYTES_MAX: u32 = 1 << 20;
+/// The longest header list, error messages included.
+pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 32 << 10;
+/// Calls under way on one connection.
+pub(crate) const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Calls under way on one server, those included whose callers have gone.
+pub(crate) const CALLS_MAX: usize = 1024;
+/// Connections to one server.
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
+/// Peers whose connections are kept.
+pub(crate) const PEERS_MAX: usize = 1024;
+/// Frames read ahead for a reader whose window is full.
+pub(crate) const FRAMES_READ_AHEAD: usize = 1;
+/// Buffers that a stream's receiver uses again and again.
+pub(crate) const ASSEMBLY_BUFFERS_MAX: usize = 4;
+
+/// To reach a peer.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// From a connection's start to its first bytes.
+pub(crate) const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between keep-alive pings.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// For the answer to one; then the connection is given up.
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// For a call that moves no chunk.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a call that reads or rebuilds a whole chunk.
+pub(crate) const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Between two messages of a stream.
+pub(crate) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// From a chunk's seal to the word that it is durable.
+pub(crate) const SEAL_TIMEOUT: Duration = Duration::from_secs(120);
+/// For calls under way when a server is told to stop.
+pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// Between attempts to accept when the system refuses (no descriptors left).
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most copies of one chunk that a message may name: more than any
+/// policy, since a move names old and new ones.
+pub(crate) const COPIES_MAX: usize = 64;
+/// The most nodes that a message may name.
+pub(crate) const NODES_MAX: usize = 1 << 16;
+/// The longest `host:port`: a DNS name, a colon, five digits.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 253 + 1 + 5;
+/// The longest name of a zone.
+pub(crate) const ZONE_BYTES_MAX: usize = 256;
+/// Text for people is cut to this.
+pub(crate) const TEXT_BYTES_MAX: usize = 4096;
+/// An error's message is cut to this: it travels in a header, where a byte
+/// may take three.
+pub(crate) const ERROR_TEXT_BYTES_MAX: usize = 2048;
+/// The most frames of a chunk.
+pub(crate) const FRAMES_PER_CHUNK_MAX: u32 = CHUNK_SIZE_MAX / FRAME_SIZE as u32;
