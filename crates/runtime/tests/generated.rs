@@ -1,4 +1,5 @@
-//! The generated code is what `proto/dfs.proto` gives today.
+//! The generated code is what `proto/dfs.proto` gives today. After a change of
+//! the contract this comes first, then the conversions that use it.
 
 use std::path::Path;
 

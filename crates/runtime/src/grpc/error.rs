@@ -98,7 +98,9 @@ mod tests {
     fn every_kind_and_its_message_arrive_as_they_were_sent() {
         for (kind, ..) in KINDS {
             let error = Error::new(kind, "rs:4+2 needs 6 nodes, 5 are online (n4 – offline: 3 m)");
-            let status = Status::from_header_map(&to_status(&error).to_http::<()>().into_parts().0.headers);
+            let status = Status::from_header_map(
+                &to_status(&error).into_http::<()>().into_parts().0.headers,
+            );
             let status = status.expect("a status with a code");
             assert_eq!(from_status(&status, "the node at a:1"), error);
         }

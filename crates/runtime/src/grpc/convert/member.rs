@@ -120,17 +120,9 @@ pub(crate) fn leave_request(
     node: NodeId,
     session: SessionId,
 ) -> wire::LeaveRequest {
-    wire::LeaveRequest {
-        cluster: id_bytes(&cluster.0),
-        node: node.to_string(),
-        session: session.0,
-    }
+    wire::LeaveRequest { cluster: id_bytes(&cluster.0), node: node.to_string(), session: session.0 }
 }
 
 pub(crate) fn leaving(wire: wire::LeaveRequest) -> Checked<(ClusterId, NodeId, SessionId)> {
-    Ok((
-        cluster("cluster", &wire.cluster)?,
-        node_id("node", wire.node)?,
-        SessionId(wire.session),
-    ))
+    Ok((cluster("cluster", &wire.cluster)?, node_id("node", wire.node)?, SessionId(wire.session)))
 }

@@ -19,7 +19,11 @@ use super::limit::{ADDRESS_BYTES_MAX, TEXT_BYTES_MAX, ZONE_BYTES_MAX};
 /// A message that breaks a rule of its form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {found}")]
-pub(crate) struct BadMessage {
+#[allow(
+    unreachable_pub,
+    reason = "the error of conversions between public types may not be private"
+)]
+pub struct BadMessage {
     field: &'static str,
     found: String,
 }
@@ -71,7 +75,11 @@ pub(crate) fn texts<T>(
 }
 
 pub(crate) fn bounded(field: &'static str, found: usize, max: usize) -> Checked<()> {
-    if found <= max { Ok(()) } else { bad(field, format!("has {found} items, at most {max} are allowed")) }
+    if found <= max {
+        Ok(())
+    } else {
+        bad(field, format!("has {found} items, at most {max} are allowed"))
+    }
 }
 
 /// The messages of the core as a wire list.

@@ -137,13 +137,19 @@ impl TryFrom<wire::ChunkSeal> for ChunkSeal {
         const RAW_PER_FRAME_MAX: u64 = (FRAME_SIZE + HEADER_SIZE) as u64;
         let frames = u64::from(wire.frames);
         if wire.frames > FRAMES_PER_CHUNK_MAX {
-            return bad("seal.frames", format!("is {frames}, at most {FRAMES_PER_CHUNK_MAX} are allowed"));
+            return bad(
+                "seal.frames",
+                format!("is {frames}, at most {FRAMES_PER_CHUNK_MAX} are allowed"),
+            );
         }
         if wire.raw_bytes > frames * RAW_PER_FRAME_MAX
             || wire.stored_bytes > frames * STORED_MAX as u64
         {
             let (raw, stored) = (wire.raw_bytes, wire.stored_bytes);
-            return bad("seal", format!("{raw} raw and {stored} stored bytes do not fit {frames} frames"));
+            return bad(
+                "seal",
+                format!("{raw} raw and {stored} stored bytes do not fit {frames} frames"),
+            );
         }
         Ok(Self {
             raw_len: wire.raw_bytes,
@@ -184,7 +190,10 @@ impl TryFrom<wire::ReadChunkRequest> for ReadRequest {
 
     fn try_from(wire: wire::ReadChunkRequest) -> Checked<Self> {
         if wire.first_frame > wire.end_frame {
-            return bad("frames", format!("{}..{} ends before it begins", wire.first_frame, wire.end_frame));
+            return bad(
+                "frames",
+                format!("{}..{} ends before it begins", wire.first_frame, wire.end_frame),
+            );
         }
         Ok(Self {
             cluster: cluster("cluster", &wire.cluster)?,
@@ -225,7 +234,10 @@ impl TryFrom<wire::StripeMember> for StripeMember {
     fn try_from(wire: wire::StripeMember) -> Checked<Self> {
         let position = byte("member.position", wire.position)?;
         if position >= STRIPE_WIDTH_MAX {
-            return bad("member.position", format!("is {position}, below {STRIPE_WIDTH_MAX} is allowed"));
+            return bad(
+                "member.position",
+                format!("is {position}, below {STRIPE_WIDTH_MAX} is allowed"),
+            );
         }
         Ok(Self {
             position,

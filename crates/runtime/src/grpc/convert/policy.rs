@@ -174,7 +174,10 @@ pub(super) fn chunk_size(value: u32) -> Checked<u32> {
     if (CHUNK_SIZE_MIN..=CHUNK_SIZE_MAX).contains(&value) {
         Ok(value)
     } else {
-        bad("chunk_size_bytes", format!("is {value}, {CHUNK_SIZE_MIN} to {CHUNK_SIZE_MAX} are allowed"))
+        bad(
+            "chunk_size_bytes",
+            format!("is {value}, {CHUNK_SIZE_MIN} to {CHUNK_SIZE_MAX} are allowed"),
+        )
     }
 }
 

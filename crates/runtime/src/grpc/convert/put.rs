@@ -194,6 +194,7 @@ impl From<Place> for wire::PlaceRequest {
     fn from(request: Place) -> Self {
         Self {
             upload: request.upload.0,
+            first_stripe: request.first_stripe,
             stripes: request.stripes.into_iter().map(u32::from).collect(),
             sealed: wires(request.sealed),
             failed: request.failed.iter().map(ToString::to_string).collect(),
@@ -209,6 +210,7 @@ impl TryFrom<wire::PlaceRequest> for Place {
         let stripes = wire.stripes.into_iter();
         Ok(Self {
             upload: FileId(wire.upload),
+            first_stripe: wire.first_stripe,
             stripes: stripes.map(|it| byte("stripes", it)).collect::<Checked<_>>()?,
             sealed: list("sealed", wire.sealed, STRIPES_PER_CALL_MAX)?,
             failed: texts("failed", wire.failed, NODES_MAX, node_id)?,
@@ -250,11 +252,7 @@ impl TryFrom<wire::RetargetRequest> for Retarget {
 
 impl From<Commit> for wire::CommitRequest {
     fn from(request: Commit) -> Self {
-        Self {
-            upload: request.upload.0,
-            size_bytes: request.size,
-            sealed: wires(request.sealed),
-        }
+        Self { upload: request.upload.0, size_bytes: request.size, sealed: wires(request.sealed) }
     }
 }
 

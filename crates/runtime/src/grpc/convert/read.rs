@@ -237,7 +237,10 @@ impl TryFrom<wire::ListRequest> for List {
 
     fn try_from(wire: wire::ListRequest) -> Checked<Self> {
         if wire.limit == 0 || wire.limit as usize > ENTRIES_PER_PAGE_MAX {
-            return bad("limit", format!("is {}, 1 to {ENTRIES_PER_PAGE_MAX} are allowed", wire.limit));
+            return bad(
+                "limit",
+                format!("is {}, 1 to {ENTRIES_PER_PAGE_MAX} are allowed", wire.limit),
+            );
         }
         Ok(Self {
             prefix: prefix("prefix", wire.prefix)?,
@@ -353,11 +356,7 @@ impl TryFrom<wire::RenameRequest> for Rename {
 
 impl From<BadCopy> for wire::ReportBadRequest {
     fn from(report: BadCopy) -> Self {
-        Self {
-            handle: report.handle.0,
-            node: report.node.to_string(),
-            reason: report.reason,
-        }
+        Self { handle: report.handle.0, node: report.node.to_string(), reason: report.reason }
     }
 }
 

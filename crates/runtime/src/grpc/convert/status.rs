@@ -1,8 +1,6 @@
 //! Usage and status.
 
-use dfs_core::api::{
-    ClusterStatus, NodeStatus, Promise, RepairStatus, StripeHealth, Usage,
-};
+use dfs_core::api::{ClusterStatus, NodeStatus, Promise, RepairStatus, StripeHealth, Usage};
 use dfs_core::id::Epoch;
 
 use super::super::limit::NODES_MAX;

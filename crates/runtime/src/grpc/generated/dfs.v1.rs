@@ -463,6 +463,9 @@ pub struct PlaceRequest {
     pub sealed: ::prost::alloc::vec::Vec<SealedStripe>,
     #[prost(string, repeated, tag = "4")]
     pub failed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the number of the first one wanted
+    #[prost(uint32, tag = "5")]
+    pub first_stripe: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlaceReply {

@@ -1,0 +1,260 @@
+//! The folder of one process: its lock, its names, its space.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use dfs_core::env::{Access, Disk, Entry, File, Space};
+
+use super::file::{RealFile, Shared};
+use super::name_error;
+use super::quota::Quota;
+
+/// The file whose lock says that a process uses the folder.
+const LOCK_NAME: &str = "lock";
+
+/// A folder on a real file system, locked while this lives.
+pub struct RealDisk {
+    root: PathBuf,
+    quota: Quota,
+    /// Open files by device and inode, so that all handles of one agree.
+    open: Mutex<HashMap<FileKey, Weak<Shared>>>,
+    _lock: fs::File,
+}
+
+type FileKey = (u64, u64);
+
+impl RealDisk {
+    /// Takes `root` into use, and makes it where it is missing. With
+    /// `quota_bytes`, the files in it may have so many bytes together.
+    ///
+    /// # Errors
+    /// `ResourceBusy` when another process uses the folder; others, with the
+    /// folder's name.
+    pub fn open(root: impl Into<PathBuf>, quota_bytes: Option<u64>) -> io::Result<Self> {
+        let root = root.into();
+        let named = |error| name_error(error, &root.display());
+        fs::create_dir_all(&root).map_err(named)?;
+        let lock = lock(&root)?;
+        sync_parent(&root).map_err(named)?;
+        let quota = match quota_bytes {
+            None => Quota::none(),
+            Some(bytes_max) => Quota::new(bytes_max, used_bytes(&root).map_err(named)?),
+        };
+        Ok(Self { root, quota, open: Mutex::default(), _lock: lock })
+    }
+
+    /// Where the folder is.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The real path of `path`, which may be `""` for the root.
+    fn folder(&self, path: &str) -> io::Result<PathBuf> {
+        if path.is_empty() {
+            return Ok(self.root.clone());
+        }
+        let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+        if !path.split('/').all(is_plain) || path == LOCK_NAME {
+            let text = format!("{path:?} is not a path inside the data folder");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(self.root.join(path))
+    }
+
+    fn file(&self, path: &str) -> io::Result<PathBuf> {
+        if path.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file needs a name"));
+        }
+        self.folder(path)
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, HashMap<FileKey, Weak<Shared>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self, file: fs::File, access: Access) -> io::Result<Box<dyn File>> {
+        let key = key(&file.metadata()?);
+        let mut open = self.lock_open();
+        if let Some(shared) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(Box::new(RealFile::on(shared)));
+        }
+        let shared = Arc::new(Shared::new(file, access, self.quota.clone())?);
+        // Dead entries go when the table is about to grow.
+        if open.len() == open.capacity() {
+            open.retain(|_, shared| shared.strong_count() > 0);
+        }
+        open.insert(key, Arc::downgrade(&shared));
+        Ok(Box::new(RealFile::on(shared)))
+    }
+
+    fn live(&self, metadata: &fs::Metadata) -> Option<Arc<Shared>> {
+        self.lock_open().get(&key(metadata)).and_then(Weak::upgrade)
+    }
+
+    /// The bytes of a file that lost its name are given back.
+    fn forget(&self, metadata: &fs::Metadata) {
+        match self.live(metadata) {
+            Some(shared) => shared.remove(),
+            None if metadata.is_file() => self.quota.give(metadata.len()),
+            None => {}
+        }
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &str, access: Access) -> io::Result<Box<dyn File>> {
+        let real = self.file(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(real);
+        let file = file.map_err(|error| name_error(error, &path))?;
+        self.opened(file, access).map_err(|error| name_error(error, &path))
+    }
+
+    fn open(&self, path: &str, access: Access) -> io::Result<Box<dyn File>> {
+        let real = self.file(path)?;
+        let file = OpenOptions::new().read(true).write(true).open(real);
+        let file = file.map_err(|error| name_error(error, &path))?;
+        self.opened(file, access).map_err(|error| name_error(error, &path))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (real_from, real_to) = (self.file(from)?, self.file(to)?);
+        let moved = fs::symlink_metadata(&real_from).map_err(|error| name_error(error, &from))?;
+        let replaced = fs::symlink_metadata(&real_to).ok();
+        fs::rename(&real_from, &real_to)
+            .map_err(|error| name_error(error, &format!("{from} to {to}")))?;
+        if let Some(replaced) = replaced.filter(|it| key(it) != key(&moved)) {
+            self.forget(&replaced);
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let real = self.file(path)?;
+        let named = |error| name_error(error, &path);
+        let metadata = fs::symlink_metadata(&real).map_err(named)?;
+        fs::remove_file(&real).map_err(named)?;
+        self.forget(&metadata);
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &str) -> io::Result<()> {
+        let real = self.folder(path)?;
+        fs::create_dir_all(real).map_err(|error| name_error(error, &path))
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let real = self.folder(path)?;
+        let named = |error| name_error(error, &path);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(real).map_err(named)? {
+            let entry = entry.map_err(named)?;
+            // A name that is not text is not ours.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if path.is_empty() && name == LOCK_NAME {
+                continue;
+            }
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since the folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(named(error)),
+            };
+            let is_dir = metadata.is_dir();
+            let len = match self.live(&metadata) {
+                Some(shared) => shared.len(),
+                None if is_dir => 0,
+                None => metadata.len(),
+            };
+            entries.push(Entry { name, is_dir, len });
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        let real = self.folder(path)?;
+        sync_folder(&real).map_err(|error| name_error(error, &path))
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let volume = rustix::fs::statvfs(&self.root)
+            .map_err(|error| name_error(error.into(), &self.root.display()))?;
+        let total = volume.f_blocks.saturating_mul(volume.f_frsize);
+        let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+        Ok(match self.quota.room() {
+            None => Space { total, free: free.min(total) },
+            Some((bytes_max, left)) => {
+                let total = total.min(bytes_max);
+                Space { total, free: free.min(left).min(total) }
+            }
+        })
+    }
+}
+
+fn key(metadata: &fs::Metadata) -> FileKey {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Locks `root` for this process, and writes its id for others to read.
+fn lock(root: &Path) -> io::Result<fs::File> {
+    let path = root.join(LOCK_NAME);
+    let named = |error| name_error(error, &path.display());
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+    let mut file = options.open(&path).map_err(named)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.take(20).read_to_string(&mut holder);
+            let holder = match holder.trim().parse::<u32>() {
+                Ok(pid) => format!("process {pid}"),
+                Err(_) => "another process".to_owned(),
+            };
+            let text = format!(
+                "the data folder {} is in use by {holder}: stop it, or choose another folder",
+                root.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+        }
+        Err(fs::TryLockError::Error(error)) => return Err(named(error)),
+    }
+    file.set_len(0).map_err(named)?;
+    file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(named)?;
+    Ok(file)
+}
+
+/// Bytes of all files under `root`, its lock not counted.
+fn used_bytes(root: &Path) -> io::Result<u64> {
+    let mut used = 0u64;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if folder != root || entry.file_name() != LOCK_NAME {
+                used = used.saturating_add(metadata.len());
+            }
+        }
+    }
+    Ok(used)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+/// Makes the folder's own name durable, where its parent may be opened.
+fn sync_parent(root: &Path) -> io::Result<()> {
+    let absolute = std::path::absolute(root)?;
+    match absolute.parent().map(sync_folder) {
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}

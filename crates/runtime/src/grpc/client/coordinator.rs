@@ -1,0 +1,119 @@
+//! The coordinator in another process.
+
+use async_trait::async_trait;
+use dfs_core::api::{
+    BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
+    HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename, Result, Retarget,
+    StripePlacement, Target, UploadGrant, Usage,
+};
+use dfs_core::id::{ClusterId, FileId, NodeId, SessionId};
+use tonic::transport::Channel;
+
+use super::peer::{Line, Peer};
+use crate::grpc::convert::{maybe, member, put};
+use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX};
+use crate::grpc::wire;
+use crate::grpc::wire::coordinator_client::CoordinatorClient;
+
+/// The coordinator that listens at some address.
+pub struct CoordinatorStub {
+    peer: Peer,
+}
+
+impl CoordinatorStub {
+    pub(super) fn new(line: Line, address: &str) -> Self {
+        Self { peer: Peer::new(line, "coordinator", address) }
+    }
+
+    fn client(&self) -> Result<CoordinatorClient<Channel>> {
+        let client = CoordinatorClient::new(self.peer.channel()?);
+        Ok(client.max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX))
+    }
+}
+
+#[async_trait]
+impl CoordinatorService for CoordinatorStub {
+    async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
+        let mut client = self.client()?;
+        let call = client.heartbeat(wire::HeartbeatRequest::from(heartbeat));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn leave(&self, cluster: ClusterId, node: NodeId, session: SessionId) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.leave(member::leave_request(cluster, node, session));
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
+    async fn begin_put(&self, request: BeginPut) -> Result<UploadGrant> {
+        let mut client = self.client()?;
+        let call = client.begin_put(wire::BeginPutRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn place(&self, request: Place) -> Result<Vec<StripePlacement>> {
+        let mut client = self.client()?;
+        let call = client.place(wire::PlaceRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, put::placed).await
+    }
+
+    async fn retarget(&self, request: Retarget) -> Result<Option<Target>> {
+        let mut client = self.client()?;
+        let call = client.retarget(wire::RetargetRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, |reply| maybe(reply.target)).await
+    }
+
+    async fn commit(&self, request: Commit) -> Result<Committed> {
+        let mut client = self.client()?;
+        let call = client.commit(wire::CommitRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn abort(&self, upload: FileId) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.abort(wire::AbortRequest { upload: upload.0 });
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
+    async fn lookup(&self, request: Lookup) -> Result<FileMap> {
+        let mut client = self.client()?;
+        let call = client.lookup(wire::LookupRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn list(&self, request: List) -> Result<ListPage> {
+        let mut client = self.client()?;
+        let call = client.list(wire::ListRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn remove(&self, request: Remove) -> Result<Removed> {
+        let mut client = self.client()?;
+        let call = client.remove(wire::RemoveRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn rename(&self, request: Rename) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.rename(wire::RenameRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
+    async fn usage(&self, prefix: String) -> Result<Usage> {
+        let mut client = self.client()?;
+        let call = client.usage(wire::UsageRequest { prefix });
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn status(&self) -> Result<ClusterStatus> {
+        let mut client = self.client()?;
+        let call = client.status(wire::StatusRequest {});
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn report_bad(&self, report: BadCopy) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.report_bad(wire::ReportBadRequest::from(report));
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+}

@@ -1,0 +1,147 @@
+//! A node in another process.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dfs_core::api::{
+    Adopt, ChunkRead, Context, Error, InventoryPage, Kind, NodeInfo, NodeService, ReadRequest,
+    RebuildTask, Receipt, Result, WriteHeader, WriteStream,
+};
+use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
+use dfs_core::id::Handle;
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::peer::{Line, Peer};
+use super::write;
+use crate::grpc::convert::{need, node};
+use crate::grpc::error::from_status;
+use crate::grpc::limit::{CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, STALL_TIMEOUT};
+use crate::grpc::parts::Assembler;
+use crate::grpc::wire::node_client::NodeClient;
+use crate::grpc::wire::{self, read_chunk_reply::Step};
+
+/// The node that listens at some address.
+pub struct NodeStub {
+    peer: Peer,
+}
+
+impl NodeStub {
+    pub(super) fn new(line: Line, address: &str) -> Self {
+        Self { peer: Peer::new(line, "node", address) }
+    }
+
+    fn client(&self) -> Result<NodeClient<Channel>> {
+        let client = NodeClient::new(self.peer.channel()?);
+        Ok(client.max_decoding_message_size(NODE_MESSAGE_BYTES_MAX))
+    }
+}
+
+#[async_trait]
+impl NodeService for NodeStub {
+    async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
+        let mut client = self.client()?;
+        let request = wire::AdoptRequest::from(request);
+        self.peer.answer(CALL_TIMEOUT, client.adopt(request), TryInto::try_into).await
+    }
+
+    async fn write_chunk(&self, header: WriteHeader, parts: WriteStream) -> Result<()> {
+        write::write_chunk(self.client()?, &self.peer, header, parts).await
+    }
+
+    async fn read_chunk(&self, request: ReadRequest) -> Result<ChunkRead> {
+        let mut client = self.client()?;
+        let call = client.read_chunk(wire::ReadChunkRequest::from(request));
+        let messages = self.peer.answer(CALL_TIMEOUT, call, Ok).await?;
+        let mut reading = Reading {
+            peer: self.peer.clone(),
+            messages,
+            assembler: Assembler::default(),
+            frames_left: 0,
+        };
+        let Some(Step::Head(head)) = reading.step().await? else {
+            return Err(self.peer.nonsense("a chunk's head comes first"));
+        };
+        let header: ChunkHeader = self.peer.take(need("header", head.header))?;
+        let seal: ChunkSeal = self.peer.take(need("seal", head.seal))?;
+        reading.frames_left = seal.frames;
+        let frames = stream::unfold(Some(reading), |reading| async {
+            let mut reading = reading?;
+            let frame = reading.frame().await.transpose()?;
+            let goes_on = frame.is_ok();
+            Some((frame, goes_on.then_some(reading)))
+        });
+        Ok(ChunkRead { header, seal, frames: frames.boxed() })
+    }
+
+    async fn delete_chunks(&self, context: Context, handles: Vec<Handle>) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.delete_chunks(node::delete_request(context, handles));
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
+    async fn rebuild_chunk(&self, context: Context, task: RebuildTask) -> Result<Receipt> {
+        let mut client = self.client()?;
+        let call = client.rebuild_chunk(node::rebuild_request(context, task));
+        self.peer.answer(LONG_CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn inventory(&self, context: Context, after: Option<Handle>) -> Result<InventoryPage> {
+        let mut client = self.client()?;
+        let context = Some(context.into());
+        let request = wire::InventoryRequest { context, after: after.map(|it| it.0) };
+        self.peer.answer(CALL_TIMEOUT, client.inventory(request), TryInto::try_into).await
+    }
+
+    async fn verify_chunk(&self, context: Context, handle: Handle) -> Result<Receipt> {
+        let mut client = self.client()?;
+        let context = Some(context.into());
+        let request = wire::VerifyChunkRequest { context, handle: handle.0 };
+        self.peer.answer(LONG_CALL_TIMEOUT, client.verify_chunk(request), TryInto::try_into).await
+    }
+}
+
+/// A chunk on its way in.
+struct Reading {
+    peer: Peer,
+    messages: Streaming<wire::ReadChunkReply>,
+    assembler: Assembler,
+    frames_left: u32,
+}
+
+impl Reading {
+    async fn frame(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.step().await? {
+                Some(Step::Part(part)) => {
+                    let frame = self.assembler.push(part);
+                    let frame = frame.map_err(|bad| self.peer.nonsense(&bad.to_string()))?;
+                    if frame.is_some() {
+                        let left = self.frames_left.checked_sub(1);
+                        self.frames_left = left.ok_or_else(|| {
+                            self.peer.nonsense("more frames came than the chunk has")
+                        })?;
+                        return Ok(frame);
+                    }
+                }
+                Some(Step::Head(_)) => return Err(self.peer.nonsense("a chunk has one head")),
+                None if self.assembler.is_at_boundary() => return Ok(None),
+                None => return Err(self.peer.nonsense("a frame was not sent to its end")),
+            }
+        }
+    }
+
+    /// The next message's content; `None` at the end of the stream.
+    async fn step(&mut self) -> Result<Option<Step>> {
+        let message = timeout(STALL_TIMEOUT, self.messages.message()).await.map_err(|_| {
+            let (peer, waited) = (self.peer.name(), STALL_TIMEOUT.as_secs());
+            Error::new(Kind::Unavailable, format!("{peer} sent nothing for {waited} s"))
+        })?;
+        match message.map_err(|status| from_status(&status, self.peer.name()))? {
+            None => Ok(None),
+            Some(wire::ReadChunkReply { step: Some(step) }) => Ok(Some(step)),
+            Some(_) => Err(self.peer.nonsense("a message is empty or of an unknown kind")),
+        }
+    }
+}

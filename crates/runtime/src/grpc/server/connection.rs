@@ -1,0 +1,141 @@
+//! Accepted connections: bounded in number, closed when they never begin or
+//! when the server ends.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use futures_util::stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Sleep, sleep};
+use tonic::transport::server::Connected;
+
+use crate::grpc::limit::{ACCEPT_PAUSE, CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT};
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+
+/// The connections that come to `listener`. They end when the sender of
+/// `cut` is dropped.
+pub(super) fn incoming(
+    listener: TcpListener,
+    cut: watch::Receiver<()>,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    stream::unfold((listener, slots, cut), |(listener, slots, cut)| async {
+        loop {
+            let socket = match listener.accept().await {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Closed at once: its caller knows sooner than by waiting.
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                tracing::warn!("{CONNECTIONS_MAX} connections are open; one more was closed");
+                continue;
+            };
+            let connection = Connection::new(socket, slot, cut.clone());
+            return Some((connection, (listener, slots, cut)));
+        }
+    })
+}
+
+/// One accepted connection.
+pub(super) struct Connection {
+    socket: TcpStream,
+    /// Until the preface is there: bytes seen and time left.
+    opening: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Ready when the server ends.
+    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_cut: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn new(
+        socket: TcpStream,
+        slot: OwnedSemaphorePermit,
+        mut cut: watch::Receiver<()>,
+    ) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        let opening = Some((0, Box::pin(sleep(FIRST_BYTES_TIMEOUT))));
+        let cut = Box::pin(async move { while cut.changed().await.is_ok() {} });
+        Ok(Self { socket, opening, cut, is_cut: false, _slot: slot })
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.is_cut || self.cut.as_mut().poll(cx).is_ready() {
+            self.is_cut = true;
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if let Some((_, time)) = &mut self.opening
+            && time.as_mut().poll(cx).is_ready()
+        {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_end(cx)?;
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        if let Some((seen, _)) = &mut self.opening {
+            *seen += buffer.filled().len() - before;
+            if *seen >= PREFACE_BYTES {
+                self.opening = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}

@@ -1,0 +1,130 @@
+//! The coordinator behind gRPC.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dfs_core::api::CoordinatorService;
+use dfs_core::id::FileId;
+use tonic::{Request, Response, Status};
+
+use super::call::{Calls, checked};
+use crate::grpc::convert::{member, prefix, put};
+use crate::grpc::wire::{self, coordinator_server};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The generated service in front of the role.
+pub(super) struct Adapter {
+    service: Arc<dyn CoordinatorService>,
+    calls: Calls,
+}
+
+impl Adapter {
+    pub(super) fn new(service: Arc<dyn CoordinatorService>, calls: Calls) -> Self {
+        Self { service, calls }
+    }
+}
+
+#[async_trait]
+impl coordinator_server::Coordinator for Adapter {
+    async fn heartbeat(
+        &self,
+        request: Request<wire::HeartbeatRequest>,
+    ) -> Answer<wire::HeartbeatReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.heartbeat(request).await }, Into::into).await
+    }
+
+    async fn leave(&self, request: Request<wire::LeaveRequest>) -> Answer<wire::LeaveReply> {
+        let (cluster, node, session) = checked(member::leaving(request.into_inner()))?;
+        let service = self.service.clone();
+        let call = async move { service.leave(cluster, node, session).await };
+        self.calls.answer(call, |()| wire::LeaveReply {}).await
+    }
+
+    async fn begin_put(
+        &self,
+        request: Request<wire::BeginPutRequest>,
+    ) -> Answer<wire::BeginPutReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.begin_put(request).await }, Into::into).await
+    }
+
+    async fn place(&self, request: Request<wire::PlaceRequest>) -> Answer<wire::PlaceReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.place(request).await }, put::place_reply).await
+    }
+
+    async fn retarget(
+        &self,
+        request: Request<wire::RetargetRequest>,
+    ) -> Answer<wire::RetargetReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        let call = async move { service.retarget(request).await };
+        let reply = |target: Option<_>| wire::RetargetReply { target: target.map(Into::into) };
+        self.calls.answer(call, reply).await
+    }
+
+    async fn commit(&self, request: Request<wire::CommitRequest>) -> Answer<wire::CommitReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.commit(request).await }, Into::into).await
+    }
+
+    async fn abort(&self, request: Request<wire::AbortRequest>) -> Answer<wire::AbortReply> {
+        let upload = FileId(request.into_inner().upload);
+        let service = self.service.clone();
+        let call = async move { service.abort(upload).await };
+        self.calls.answer(call, |()| wire::AbortReply {}).await
+    }
+
+    async fn lookup(&self, request: Request<wire::LookupRequest>) -> Answer<wire::LookupReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.lookup(request).await }, Into::into).await
+    }
+
+    async fn list(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.list(request).await }, Into::into).await
+    }
+
+    async fn remove(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::RemoveReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.remove(request).await }, Into::into).await
+    }
+
+    async fn rename(&self, request: Request<wire::RenameRequest>) -> Answer<wire::RenameReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        let call = async move { service.rename(request).await };
+        self.calls.answer(call, |()| wire::RenameReply {}).await
+    }
+
+    async fn usage(&self, request: Request<wire::UsageRequest>) -> Answer<wire::UsageReply> {
+        let under = checked(prefix("prefix", request.into_inner().prefix))?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.usage(under).await }, Into::into).await
+    }
+
+    async fn status(&self, _: Request<wire::StatusRequest>) -> Answer<wire::StatusReply> {
+        let service = self.service.clone();
+        self.calls.answer(async move { service.status().await }, Into::into).await
+    }
+
+    async fn report_bad(
+        &self,
+        request: Request<wire::ReportBadRequest>,
+    ) -> Answer<wire::ReportBadReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        let call = async move { service.report_bad(request).await };
+        self.calls.answer(call, |()| wire::ReportBadReply {}).await
+    }
+}

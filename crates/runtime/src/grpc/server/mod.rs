@@ -1,0 +1,109 @@
+//! Servers: a role behind a listening socket.
+
+mod call;
+mod connection;
+mod coordinator;
+mod node;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use dfs_core::api::{CoordinatorService, NodeService};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+
+use super::limit::{
+    CONNECTION_WINDOW_BYTES, COORDINATOR_MESSAGE_BYTES_MAX, HEADER_LIST_BYTES_MAX,
+    HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, NODE_MESSAGE_BYTES_MAX,
+    SHUTDOWN_GRACE, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+};
+use super::wire::coordinator_server::CoordinatorServer;
+use super::wire::node_server::NodeServer;
+use call::Calls;
+
+/// Serves `service` to whoever connects to `listener`, until `shutdown`.
+/// Calls under way then get a few seconds to end.
+///
+/// # Errors
+/// When the transport gives up; not for what a single peer does.
+pub async fn serve_node(
+    listener: TcpListener,
+    service: Arc<dyn NodeService>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let calls = Calls::new();
+    let server = NodeServer::new(node::Adapter::new(service, calls.clone()))
+        .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX);
+    serve(builder().add_service(server), listener, calls, shutdown).await
+}
+
+/// Serves `service` to whoever connects to `listener`, until `shutdown`.
+/// Calls under way then get a few seconds to end.
+///
+/// # Errors
+/// When the transport gives up; not for what a single peer does.
+pub async fn serve_coordinator(
+    listener: TcpListener,
+    service: Arc<dyn CoordinatorService>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let calls = Calls::new();
+    let server = CoordinatorServer::new(coordinator::Adapter::new(service, calls.clone()))
+        .max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX);
+    serve(builder().add_service(server), listener, calls, shutdown).await
+}
+
+fn builder() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+}
+
+async fn serve(
+    router: Router,
+    listener: TcpListener,
+    calls: Calls,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    // Whatever ends this future, also being dropped, ends the connections.
+    let (cut, cut_heard) = watch::channel(());
+    let (stop, stop_heard) = oneshot::channel::<()>();
+    let incoming = connection::incoming(listener, cut_heard);
+    let serving = router.serve_with_incoming_shutdown(incoming, async {
+        // A dropped sender means stop as well.
+        let _ = stop_heard.await;
+    });
+    tokio::pin!(serving);
+
+    let ended = tokio::select! {
+        biased;
+        ended = &mut serving => Some(ended),
+        () = shutdown => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            drop(stop);
+            match timeout(SHUTDOWN_GRACE, &mut serving).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    drop(cut);
+                    serving.await
+                }
+            }
+        }
+    };
+    calls.abort_all();
+    ended.map_err(io::Error::other)
+}

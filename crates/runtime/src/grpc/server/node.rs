@@ -1,0 +1,225 @@
+//! A node behind gRPC.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dfs_core::api::{
+    ChunkRead, Error, FrameStream, Kind, NodeService, Result, WritePart, WriteStream,
+};
+use dfs_core::id::Handle;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::call::{Calls, checked};
+use crate::grpc::convert::{Checked, need, node};
+use crate::grpc::error::{from_status, to_status};
+use crate::grpc::limit::{FRAMES_READ_AHEAD, STALL_TIMEOUT};
+use crate::grpc::parts::{Assembler, split};
+use crate::grpc::wire::{self, node_server, read_chunk_reply, write_chunk_request};
+
+type Answer<T> = std::result::Result<Response<T>, Status>;
+
+/// How the writer is called in an error's text.
+const WRITER: &str = "the writer of this chunk";
+
+/// The generated service in front of the role.
+pub(super) struct Adapter {
+    service: Arc<dyn NodeService>,
+    calls: Calls,
+}
+
+impl Adapter {
+    pub(super) fn new(service: Arc<dyn NodeService>, calls: Calls) -> Self {
+        Self { service, calls }
+    }
+}
+
+#[async_trait]
+impl node_server::Node for Adapter {
+    type ReadChunkStream = BoxStream<'static, std::result::Result<wire::ReadChunkReply, Status>>;
+
+    async fn adopt(&self, request: Request<wire::AdoptRequest>) -> Answer<wire::NodeInfo> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.adopt(request).await }, Into::into).await
+    }
+
+    async fn write_chunk(
+        &self,
+        request: Request<Streaming<wire::WriteChunkRequest>>,
+    ) -> Answer<wire::WriteChunkReply> {
+        let mut incoming =
+            Incoming { messages: request.into_inner(), assembler: Assembler::default() };
+        let header = match incoming.step().await.map_err(|error| to_status(&error))? {
+            Some(write_chunk_request::Step::Header(header)) => checked(header.try_into())?,
+            _ => return Err(to_status(&out_of_place("a chunk's header comes first"))),
+        };
+        let service = self.service.clone();
+        let parts = incoming.into_parts();
+        let call = async move { service.write_chunk(header, parts).await };
+        self.calls.answer(call, |()| wire::WriteChunkReply {}).await
+    }
+
+    async fn read_chunk(
+        &self,
+        request: Request<wire::ReadChunkRequest>,
+    ) -> Answer<Self::ReadChunkStream> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        let read = self.calls.run(async move { service.read_chunk(request).await }).await?;
+        Ok(Response::new(self.send(read)))
+    }
+
+    async fn delete_chunks(
+        &self,
+        request: Request<wire::DeleteChunksRequest>,
+    ) -> Answer<wire::DeleteChunksReply> {
+        let (context, handles) = checked(node::deletion(request.into_inner()))?;
+        let service = self.service.clone();
+        let call = async move { service.delete_chunks(context, handles).await };
+        self.calls.answer(call, |()| wire::DeleteChunksReply {}).await
+    }
+
+    async fn rebuild_chunk(
+        &self,
+        request: Request<wire::RebuildChunkRequest>,
+    ) -> Answer<wire::Receipt> {
+        let (context, task) = checked(node::rebuild(request.into_inner()))?;
+        let service = self.service.clone();
+        let call = async move { service.rebuild_chunk(context, task).await };
+        self.calls.answer(call, Into::into).await
+    }
+
+    async fn inventory(
+        &self,
+        request: Request<wire::InventoryRequest>,
+    ) -> Answer<wire::InventoryReply> {
+        let request = request.into_inner();
+        let context = checked(need("context", request.context))?;
+        let service = self.service.clone();
+        let call = async move { service.inventory(context, request.after.map(Handle)).await };
+        self.calls.answer(call, Into::into).await
+    }
+
+    async fn verify_chunk(
+        &self,
+        request: Request<wire::VerifyChunkRequest>,
+    ) -> Answer<wire::Receipt> {
+        let request = request.into_inner();
+        let context = checked(need("context", request.context))?;
+        let service = self.service.clone();
+        let call = async move { service.verify_chunk(context, Handle(request.handle)).await };
+        self.calls.answer(call, Into::into).await
+    }
+}
+
+impl Adapter {
+    /// Sends what is read. A task of its own takes the frames, so that a
+    /// reader that takes none for a while loses the stream and nothing of the
+    /// node is held for it.
+    fn send(&self, read: ChunkRead) -> <Self as node_server::Node>::ReadChunkStream {
+        use read_chunk_reply::Step;
+        let reply = |step| Ok(wire::ReadChunkReply { step: Some(step) });
+        let head =
+            wire::ReadHead { header: Some(read.header.into()), seal: Some(read.seal.into()) };
+        let (sender, frames) = mpsc::channel(FRAMES_READ_AHEAD);
+        self.calls.continue_with(pump(read.frames, sender));
+        let parts = ReceiverStream::new(frames).flat_map(move |frame| match frame {
+            Ok(frame) => {
+                stream::iter(split(frame)).map(move |part| reply(Step::Part(part))).boxed()
+            }
+            Err(error) => stream::once(async move { Err(to_status(&error)) }).boxed(),
+        });
+        stream::once(async move { reply(Step::Head(head)) }).chain(parts).boxed()
+    }
+}
+
+async fn pump(mut frames: FrameStream, sender: mpsc::Sender<Result<bytes::Bytes>>) {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = sender.closed() => return,
+            frame = timeout(STALL_TIMEOUT, frames.next()) => frame,
+        };
+        let frame = match frame {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(_) => {
+                let text = format!("no frame could be read for {} s", STALL_TIMEOUT.as_secs());
+                Err(Error::new(Kind::Unavailable, text))
+            }
+        };
+        let is_end = frame.is_err();
+        // A reader that is gone, or has not taken a frame in time.
+        let sent = timeout(STALL_TIMEOUT, sender.send(frame)).await;
+        if is_end || !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// A chunk on its way in.
+struct Incoming {
+    messages: Streaming<wire::WriteChunkRequest>,
+    assembler: Assembler,
+}
+
+impl Incoming {
+    /// The parts after the header. After an error or the seal nothing follows.
+    fn into_parts(self) -> WriteStream {
+        stream::unfold(Some(self), |incoming| async {
+            let mut incoming = incoming?;
+            let part = incoming.part().await.transpose()?;
+            let goes_on = matches!(part, Ok(WritePart::Frame(_)));
+            Some((part, goes_on.then_some(incoming)))
+        })
+        .boxed()
+    }
+
+    async fn part(&mut self) -> Result<Option<WritePart>> {
+        loop {
+            match self.step().await? {
+                Some(write_chunk_request::Step::Part(part)) => {
+                    let frame = self.assembler.push(part);
+                    let frame = frame.map_err(|bad| Error::new(Kind::Invalid, bad.to_string()))?;
+                    if let Some(frame) = frame {
+                        return Ok(Some(WritePart::Frame(frame)));
+                    }
+                }
+                _ if !self.assembler.is_at_boundary() => {
+                    return Err(out_of_place("a frame was not sent to its end"));
+                }
+                Some(write_chunk_request::Step::Seal(seal)) => {
+                    let seal: Checked<_> = seal.try_into();
+                    let seal = seal.map_err(|bad| out_of_place(&bad.to_string()))?;
+                    return Ok(Some(WritePart::Seal(seal)));
+                }
+                Some(write_chunk_request::Step::Header(_)) => {
+                    return Err(out_of_place("a chunk has one header"));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next message's content; `None` at the end of the stream.
+    async fn step(&mut self) -> Result<Option<write_chunk_request::Step>> {
+        let message = timeout(STALL_TIMEOUT, self.messages.message()).await.map_err(|_| {
+            let text = format!("{WRITER} sent nothing for {} s", STALL_TIMEOUT.as_secs());
+            Error::new(Kind::Unavailable, text)
+        })?;
+        match message.map_err(|status| from_status(&status, WRITER))? {
+            None => Ok(None),
+            Some(wire::WriteChunkRequest { step: Some(step) }) => Ok(Some(step)),
+            Some(_) => Err(out_of_place("a message is empty or of an unknown kind")),
+        }
+    }
+}
+
+fn out_of_place(rule: &str) -> Error {
+    Error::new(Kind::Invalid, format!("the chunk's stream is not well-formed: {rule}"))
+}
