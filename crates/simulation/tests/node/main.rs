@@ -77,8 +77,8 @@ async fn is_held_good(node: &Node, handle: u64) -> Option<bool> {
     chunks.iter().find(|chunk| chunk.handle.0 == handle).map(|chunk| chunk.is_good)
 }
 
-fn assert_kind<T: std::fmt::Debug>(result: Result<T>, kind: Kind) -> String {
-    let error = result.expect_err("an error is due");
+fn assert_kind<T>(result: Result<T>, kind: Kind) -> String {
+    let Err(error) = result else { panic!("{kind:?} is due, and it succeeded") };
     assert_eq!(error.kind, kind, "{error}");
     error.message
 }

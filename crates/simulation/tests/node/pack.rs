@@ -76,6 +76,33 @@ fn a_pack_that_is_mostly_dead_is_compacted_and_nothing_comes_back() {
 }
 
 #[test]
+fn a_tombstone_outlives_its_pack_as_long_as_what_it_buries() {
+    const LEN: usize = 200_000;
+    World::run(3, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = start(&host).await;
+        for handle in 0..10 {
+            thick(handle, LEN).write_to(&*node, context()).await.expect("write");
+        }
+        // A failed sync closes the first pack.
+        host.disk().fail_next_syncs(1);
+        assert!(thick(99, LEN).write_to(&*node, context()).await.is_err());
+        for handle in 100..130 {
+            thick(handle, LEN).write_to(&*node, context()).await.expect("write");
+        }
+        // The tombstones of these come into the second pack, which then goes.
+        node.delete_chunks(context(), (0..4).map(Handle).collect()).await.expect("delete");
+        let second = paths(&host, "packs")[1].clone();
+        node.delete_chunks(context(), (100..129).map(Handle).collect()).await.expect("delete");
+        assert!(!paths(&host, "packs").contains(&second), "it was compacted");
+        let live: BTreeSet<u64> = (4..10).chain([129]).collect();
+        assert_held(&node, &live, LEN).await;
+        host.crash();
+        assert_held(&*start(&host).await, &live, LEN).await;
+    });
+}
+
+#[test]
 fn a_power_cut_at_any_effect_of_a_compaction_loses_nothing() {
     const LEN: usize = 200_000;
     let mut cut = 0;
@@ -118,7 +145,7 @@ fn a_power_cut_at_any_effect_of_a_compaction_loses_nothing() {
 
 #[test]
 fn damage_in_the_middle_of_a_pack_costs_only_what_it_hit() {
-    World::run(4, async |world| {
+    World::run(5, async |world| {
         let host = world.add_host("n1", 4001);
         let node = start(&host).await;
         for handle in 0..50 {
