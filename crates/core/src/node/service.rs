@@ -23,7 +23,7 @@ impl NodeService for Node {
         let WriteHeader { context, chunk } = header;
         if chunk.cluster != context.cluster {
             let text = format!("chunk {} names another cluster than its upload", chunk.handle);
-            return Err(Error::new(Kind::Invalid, text));
+            return Err(Error::new(Kind::WrongIdentity, text));
         }
         self.take(chunk, parts).await
     }
@@ -49,7 +49,7 @@ impl NodeService for Node {
         self.membership.check_order(context).await?;
         if task.chunk.cluster != context.cluster {
             let text = format!("chunk {} names another cluster than its task", task.chunk.handle);
-            return Err(Error::new(Kind::Invalid, text));
+            return Err(Error::new(Kind::WrongIdentity, text));
         }
         self.rebuild(task).await
     }
