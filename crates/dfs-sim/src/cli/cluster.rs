@@ -1,0 +1,201 @@
+//! The verbs that run a cluster or look at one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use dfs_core::env::Durability;
+use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
+
+use super::value::{ByteSize, parse_durability, parse_duration};
+use super::{AnswerArgs, ClusterArgs};
+
+const NODE_EXAMPLES: &str = "\
+Examples:
+  dfs-sim node --id n1 --listen 127.0.0.1:4001
+  dfs-sim node --id n4 --listen 127.0.0.1:4004 --join 127.0.0.1:4000
+  dfs-sim node --id n5 --listen 0.0.0.0:4001 --advertise 10.0.0.5:4001 --zone rack-2
+  dfs-sim node ls";
+
+/// `dfs-sim node`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = NODE_EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct NodeArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<NodeVerb>,
+    #[command(flatten)]
+    pub(crate) serve: NodeServeArgs,
+}
+
+/// What else can be done with nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// List the nodes of the cluster
+    Ls(NodeLsArgs),
+}
+
+/// `dfs-sim node ls`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeLsArgs {
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+/// `dfs-sim node --id …`: serve.
+#[derive(Debug, Args)]
+pub(crate) struct NodeServeArgs {
+    /// Its name in the cluster (needed)
+    #[arg(long, value_name = "ID", env = "DFS_SIM_ID")]
+    pub(crate) id: Option<String>,
+    /// Where to listen; port 0 takes a free one (default: 127.0.0.1:4001)
+    #[arg(long, value_name = "HOST:PORT", env = "DFS_SIM_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// Where others reach it, when that is not where it listens
+    #[arg(long, value_name = "HOST:PORT", env = "DFS_SIM_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
+    /// Its data folder (default: ./dfs-data/ID)
+    #[arg(long, value_name = "DIR", env = "DFS_SIM_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Join the running cluster of this coordinator
+    #[arg(long, value_name = "HOST:PORT", env = "DFS_SIM_JOIN")]
+    pub(crate) join: Option<String>,
+    /// Its failure domain, such as a rack
+    #[arg(long, value_name = "ZONE", env = "DFS_SIM_ZONE")]
+    pub(crate) zone: Option<String>,
+    /// The most it may store, e.g. 100GiB (default: the volume)
+    #[arg(long, value_name = "SIZE", env = "DFS_SIM_CAPACITY")]
+    pub(crate) capacity: Option<ByteSize>,
+    /// strict: acknowledged means fsynced; relaxed: a power cut may lose it (default: strict)
+    #[arg(long, value_name = "HOW", env = "DFS_SIM_DURABILITY", value_parser = parse_durability)]
+    pub(crate) durability: Option<Durability>,
+    /// An earlier folder under this id is gone for good; this one takes its place
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// End when standard input ends: whoever started it is gone
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+const COORD_EXAMPLES: &str = "\
+Examples:
+  dfs-sim coord --nodes 127.0.0.1:4001,127.0.0.1:4002,127.0.0.1:4003 \\
+                --replication 2 --parity xor
+  dfs-sim coord --parity rs:4+2 --chunk-size 16MiB     (nodes come with --join)";
+
+/// `dfs-sim coord`.
+#[derive(Debug, Args)]
+#[command(after_help = COORD_EXAMPLES)]
+pub(crate) struct CoordArgs {
+    /// Where its nodes listen
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', env = "DFS_SIM_NODES")]
+    pub(crate) nodes: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) policy: ClusterPolicyArgs,
+    /// Where to listen; port 0 takes a free one (default: 127.0.0.1:4000)
+    #[arg(long, value_name = "HOST:PORT", env = "DFS_SIM_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// Where nodes reach it, when that is not where it listens
+    #[arg(long, value_name = "HOST:PORT", env = "DFS_SIM_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
+    /// Its data folder (default: ./dfs-data/coord)
+    #[arg(long, value_name = "DIR", env = "DFS_SIM_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// End when standard input ends: whoever started it is gone
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}
+
+/// What files get that ask for nothing else, and how the cluster is kept.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterPolicyArgs {
+    /// Copies of each chunk (default: 2 without parity, else 1)
+    #[arg(long, value_name = "R", env = "DFS_SIM_REPLICATION")]
+    pub(crate) replication: Option<u8>,
+    /// none, xor, xor:K or rs:K+M (default: none)
+    #[arg(long, value_name = "CODE", env = "DFS_SIM_PARITY")]
+    pub(crate) parity: Option<ParitySpec>,
+    /// lz4 or none (default: lz4)
+    #[arg(long, value_name = "CODEC", env = "DFS_SIM_COMPRESSION")]
+    pub(crate) compression: Option<Compression>,
+    /// The largest chunk, 64KiB to 1GiB (default: 64MiB)
+    #[arg(long, value_name = "SIZE", env = "DFS_SIM_CHUNK_SIZE")]
+    pub(crate) chunk_size: Option<ByteSize>,
+    /// round-robin or ring (default: round-robin)
+    #[arg(long, value_name = "HOW", env = "DFS_SIM_PLACEMENT")]
+    pub(crate) placement: Option<PlacementStrategy>,
+    /// How long a node is offline before its copies are made anew elsewhere (default: 60s)
+    #[arg(long, value_name = "TIME", env = "DFS_SIM_REPAIR_AFTER", value_parser = parse_duration)]
+    pub(crate) repair_after: Option<Duration>,
+    /// How long deleted chunks stay on disk (default: 5m)
+    #[arg(long, value_name = "TIME", env = "DFS_SIM_DELETE_GRACE", value_parser = parse_duration)]
+    pub(crate) delete_grace: Option<Duration>,
+    /// strict: acknowledged means fsynced; relaxed: a power cut may lose it (default: strict)
+    #[arg(long, value_name = "HOW", env = "DFS_SIM_DURABILITY", value_parser = parse_durability)]
+    pub(crate) durability: Option<Durability>,
+    /// Take a policy whose promise the nodes cannot keep
+    #[arg(long)]
+    pub(crate) allow_unsafe: bool,
+}
+
+/// `dfs-sim status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  dfs-sim status\n  dfs-sim status --exit-code   \
+                        0 all well, 10 degraded, 11 data at risk or lost")]
+pub(crate) struct StatusArgs {
+    /// Exit with 10 when degraded, 11 when data is at risk or lost
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+/// `dfs-sim demo`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  dfs-sim demo\n  dfs-sim demo --file ./large.iso --nodes 6")]
+pub(crate) struct DemoArgs {
+    /// The file to store (default: 256 MiB that are made for it)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Nodes to start
+    #[arg(long, value_name = "N", default_value_t = 5,
+          value_parser = clap::value_parser!(u8).range(4..=32))]
+    pub(crate) nodes: u8,
+    /// Keep the cluster's data, and say how to go on
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  dfs-sim up --nodes 5
+  dfs-sim up --nodes 6 --parity rs:4+2 --data ~/store";
+
+/// `dfs-sim up`.
+#[derive(Debug, Args)]
+#[command(after_help = UP_EXAMPLES)]
+pub(crate) struct UpArgs {
+    /// Nodes to run (default: 3, or as many as DIR has)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) nodes: Option<u8>,
+    /// Where all data lies (default: ./dfs-data)
+    #[arg(long, value_name = "DIR", env = "DFS_SIM_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// The coordinator's port, the nodes take those that follow; 0 takes free ones
+    #[arg(long, value_name = "PORT", default_value_t = 4000)]
+    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) policy: ClusterPolicyArgs,
+    /// End when standard input ends: whoever started it is gone
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+}

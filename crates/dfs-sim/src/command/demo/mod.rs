@@ -1,0 +1,327 @@
+//! `demo`: the store at work, told in a few lines with real figures.
+//!
+//! Coordinator and nodes are processes of their own, started from this very
+//! program, so that a node can really be killed.
+
+mod cluster;
+mod material;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dfs_core::api::{ClusterStatus, FileInfo, PolicyOverrides, PutMode};
+use dfs_core::client::{Client, ClientSettings, GetSummary, Progress, PutOptions, PutSummary};
+use dfs_core::data::digest::Digest;
+use dfs_core::env::Durability;
+use dfs_core::name::FileName;
+use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy, PolicySpec};
+use dfs_runtime::RealWorld;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+
+use super::node::shown;
+use super::policy::ClusterPolicy;
+use super::{source, status, up};
+use crate::cli::DemoArgs;
+use crate::console::{Cluster, Console};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{self, json, report, size, time};
+use cluster::{DemoCluster, Folder};
+use material::Material;
+use verify::HashSink;
+
+/// Small enough that a demonstration has some chunks to lose.
+const CHUNK_SIZE: u32 = 8 << 20;
+/// Repair begins soon: nobody wants to wait for it here.
+const REPAIR_AFTER: Duration = Duration::from_secs(3);
+/// How long repair may take before the demonstration gives up.
+const REPAIR_WITHIN: Duration = Duration::from_secs(300);
+/// How long nodes may take to tell what they hold.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// The node that is killed.
+const VICTIM: &str = "n2";
+
+/// Runs the demonstration.
+pub(super) async fn run(args: DemoArgs, console: &Console) -> Outcome {
+    let mut story = Story { is_silent: args.answer.json, steps: Vec::new() };
+    let folder = Folder::make(args.keep)?;
+    let material = Material::prepare(args.file.as_deref(), folder.path()).await?;
+    let policy = cluster_policy();
+    up::keep_settings(folder.path(), &policy)?;
+    let mut cluster = DemoCluster::start(folder.path(), args.nodes, &policy).await?;
+    story.tell(format!(
+        "{} nodes and a coordinator, a process each, data in {}",
+        args.nodes,
+        shown(folder.path())
+    ))?;
+    let asked = client(cluster.address());
+    let parity = parity_for(args.nodes);
+    let copies = Plan { name: "demo/copies", replication: 2, parity: ParitySpec::None };
+    let coded = Plan { name: "demo/parity", replication: 1, parity };
+    let mut stored = 0;
+    for plan in [&copies, &coded] {
+        stored += copies_of(&put(&asked, &material, plan, &mut story).await?.file);
+    }
+    let before = all_told(&asked, stored).await?;
+    let held = chunks_on(&before, VICTIM);
+    let process = cluster.kill(VICTIM).await?;
+    let killed = Instant::now();
+    story.tell(format!(
+        "kill -9 {VICTIM} (process {process}), which held {}",
+        size::counted(held, "chunk")
+    ))?;
+    let mut from_elsewhere = 0;
+    for plan in [&copies, &coded] {
+        let summary = get(&asked, &material, plan, &mut story).await?;
+        from_elsewhere += summary.from_other_copy + summary.from_parity;
+    }
+    if from_elsewhere == 0 && held > 0 {
+        console.note("(every chunk had been placed so that the killed node was nobody's choice)");
+    }
+    repair(&asked, &before, killed, &mut story).await?;
+    for plan in [&copies, &coded] {
+        get(&asked, &material, plan, &mut story).await?;
+    }
+    story.tell(format!("{VICTIM} is gone for good, and nothing was lost"))?;
+    cluster.stop().await;
+    if args.answer.json {
+        let kept = args.keep.then(|| folder.path().display().to_string());
+        json::print("demo", json!({ "steps": story.steps, "data": kept }))?;
+    }
+    if args.keep {
+        console.note(format!("go on with: dfs-sim up --data {}", shown(folder.path())));
+    }
+    Ok(Code::Ok)
+}
+
+/// What was told, and how.
+struct Story {
+    is_silent: bool,
+    steps: Vec<Value>,
+}
+
+impl Story {
+    fn tell(&mut self, text: String) -> Result<(), Failure> {
+        self.tell_with(text, Vec::new(), Value::Null)
+    }
+
+    fn tell_with(&mut self, text: String, more: Vec<String>, data: Value) -> Result<(), Failure> {
+        if !self.is_silent {
+            output::line(format!("{:>2}. {text}", self.steps.len() + 1))?;
+            for line in more {
+                output::line(format!("   {line}"))?;
+            }
+        }
+        self.steps.push(json!({ "text": text, "data": data }));
+        Ok(())
+    }
+}
+
+/// How one of the two files is stored.
+struct Plan {
+    name: &'static str,
+    replication: u8,
+    parity: ParitySpec,
+}
+
+impl Plan {
+    fn file_name(&self) -> FileName {
+        FileName::new(self.name).expect("the names are constants and keep the rules")
+    }
+}
+
+fn cluster_policy() -> ClusterPolicy {
+    ClusterPolicy {
+        spec: PolicySpec {
+            replication: 2,
+            parity: ParitySpec::None,
+            compression: Compression::Lz4,
+            chunk_size: CHUNK_SIZE,
+        },
+        placement: PlacementStrategy::RoundRobin,
+        repair_after: REPAIR_AFTER,
+        delete_grace: Duration::from_secs(60),
+        durability: Durability::Strict,
+        allow_unsafe: false,
+    }
+}
+
+/// A code that leaves one node free, so that repair has somewhere to go.
+fn parity_for(nodes: u8) -> ParitySpec {
+    match nodes {
+        ..6 => ParitySpec::Xor { data: nodes - 2 },
+        6..12 => ParitySpec::ReedSolomon { data: nodes - 3, parity: 2 },
+        _ => ParitySpec::ReedSolomon { data: 8, parity: 3 },
+    }
+}
+
+fn client(address: &str) -> Cluster {
+    let env = RealWorld::new(Handle::current()).client_env();
+    let coordinator = env.peers.coordinator(address);
+    Cluster { client: Arc::new(Client::new(env, coordinator, ClientSettings::default())) }
+}
+
+async fn put(
+    cluster: &Cluster,
+    material: &Material,
+    plan: &Plan,
+    story: &mut Story,
+) -> Result<PutSummary, Failure> {
+    let options = PutOptions {
+        name: plan.file_name(),
+        policy: PolicyOverrides {
+            replication: Some(plan.replication),
+            parity: Some(plan.parity),
+            ..PolicyOverrides::default()
+        },
+        mode: PutMode::IfAbsent,
+        is_strict: true,
+        allow_unsafe: false,
+    };
+    let source = source::open(&material.path)?;
+    let start = Instant::now();
+    let summary = cluster
+        .client
+        .put(source, options, &Progress::new())
+        .await
+        .map_err(|e| Failure::new(e.kind.into(), e.message))?;
+    let took = start.elapsed();
+    let file = &summary.file;
+    let text = format!(
+        "put {} as {}, {}: {} ({}), {} stored, {} raw",
+        size::bytes(file.size),
+        file.name,
+        file.policy,
+        time::span(took),
+        size::rate(file.size, took),
+        size::bytes(file.stored_bytes),
+        size::bytes(file.raw_bytes),
+    );
+    story.tell_with(text, Vec::new(), report::put_json(&summary, took))?;
+    Ok(summary)
+}
+
+async fn get(
+    cluster: &Cluster,
+    material: &Material,
+    plan: &Plan,
+    story: &mut Story,
+) -> Result<GetSummary, Failure> {
+    let mut sink = HashSink::default();
+    let start = Instant::now();
+    let summary = cluster
+        .client
+        .get(&plan.file_name(), None, &mut sink, &Progress::new())
+        .await
+        .map_err(|e| Failure::new(e.kind.into(), e.message))?;
+    let took = start.elapsed();
+    check(material, plan, sink.digest())?;
+    let ways: Vec<String> = [
+        (summary.from_other_copy, "from another copy"),
+        (summary.from_parity, "rebuilt from parity"),
+    ]
+    .iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, way)| format!("{count} of {} {way}, ", size::counted(summary.chunks, "chunk")))
+    .collect();
+    let text = format!(
+        "get {}: {} ({}), {}SHA-256 as it was put",
+        plan.name,
+        time::span(took),
+        size::rate(summary.bytes, took),
+        ways.concat(),
+    );
+    let first_note = report::way_lines(&summary).into_iter().nth(1).into_iter().collect();
+    story.tell_with(text, first_note, report::get_json(&summary, None, took))?;
+    Ok(summary)
+}
+
+fn check(material: &Material, plan: &Plan, found: Digest) -> Result<(), Failure> {
+    if found == material.digest {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::Integrity,
+        format!("{} came back as {found}, and {} was put", plan.name, material.digest),
+    ))
+}
+
+/// Copies that the layout of a file names.
+fn copies_of(file: &FileInfo) -> u64 {
+    let data = u64::from(file.chunks) * u64::from(file.policy.replication);
+    data + u64::from(file.stripes) * u64::from(file.policy.coding.parity)
+}
+
+/// The status once the nodes have told of `copies` copies in their
+/// heartbeats, or after a while.
+async fn all_told(cluster: &Cluster, copies: u64) -> Result<ClusterStatus, Failure> {
+    let start = Instant::now();
+    loop {
+        let status = status::ask(cluster).await?;
+        let told: u64 = status.nodes.iter().map(|node| node.chunks).sum();
+        if told >= copies || start.elapsed() > TOLD_WITHIN {
+            return Ok(status);
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Waits until every copy is there again.
+async fn repair(
+    cluster: &Cluster,
+    before: &ClusterStatus,
+    killed: Instant,
+    story: &mut Story,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut began: Option<Instant> = None;
+    loop {
+        let status = status::ask(cluster).await?;
+        let repair = &status.repair;
+        if repair.running + repair.done > before.repair.done && began.is_none() {
+            began = Some(Instant::now());
+        }
+        let health = &status.health;
+        let is_whole = health.degraded + health.at_risk + health.unavailable + health.unknown == 0;
+        if let Some(began) = began
+            && is_whole
+            && repair.waiting + repair.running == 0
+        {
+            let text = format!(
+                "repair: {VICTIM} was missed, and {} after the kill {} were made anew in {} ({} \
+                 pulled), each read back and verified",
+                time::span(began - killed),
+                size::counted(repair.done - before.repair.done, "copy"),
+                time::span(began.elapsed()),
+                size::bytes(repair.bytes_pulled.saturating_sub(before.repair.bytes_pulled)),
+            );
+            let data = json!({
+                "began_after_seconds": (began - killed).as_secs_f64(),
+                "seconds": began.elapsed().as_secs_f64(),
+                "copies": repair.done - before.repair.done,
+                "pulled_bytes": repair.bytes_pulled,
+            });
+            return story.tell_with(text, Vec::new(), data);
+        }
+        if start.elapsed() > REPAIR_WITHIN {
+            let screen = output::screen::lines(&status, None, status::health(&status)).join("\n");
+            let message = format!("repair did not end within {REPAIR_WITHIN:?}:\n{screen}");
+            return Err(Failure::new(Code::Other, message));
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn chunks_on(status: &ClusterStatus, node: &str) -> u64 {
+    status.nodes.iter().find(|found| found.id.as_str() == node).map_or(0, |found| found.chunks)
+}
+
+/// A path in the demonstration's folder.
+fn below(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name)
+}

@@ -1,0 +1,284 @@
+//! `get`: fetch a file, or all files of a folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dfs_core::api::{FileInfo, ListEntry};
+use dfs_core::client::{ClientError, GetSummary, Progress, Sink};
+use dfs_core::name::FileName;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::flight::Budget;
+use super::ls;
+use super::sink::{FileSink, PipeSink};
+use crate::cli::{ByteRange, GetArgs};
+use crate::console::{Cluster, Console};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{self, json, report, size};
+
+/// Fetches what is named.
+pub(super) async fn run(args: GetArgs, console: &Console) -> Outcome {
+    let cluster = console.cluster(&args.cluster)?;
+    if args.recursive {
+        return get_many(&args, &cluster, console).await;
+    }
+    let name = FileName::new(args.name.as_str()).map_err(|e| Failure::usage(e.to_string()))?;
+    let target = match &args.out {
+        Some(out) if out.as_os_str() == "-" => {
+            return to_standard_output(&name, args.range, args.answer.json, &cluster, console)
+                .await;
+        }
+        Some(out) if out.is_dir() => out.join(base_of(&name)),
+        Some(out) => out.clone(),
+        None => PathBuf::from(base_of(&name)),
+    };
+    let place = Place { target: &target, is_forced: args.force };
+    let progress = Arc::new(Progress::new());
+    let gauge = progress.clone();
+    let meter = console.meter("get", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes())));
+    let start = Instant::now();
+    let summary = fetch(&cluster, &name, args.range, place, &progress).await?;
+    drop(meter);
+    let took = start.elapsed();
+    if args.answer.json {
+        let files = vec![report::get_json(&summary, Some(&target), took)];
+        json::print("get", json!({ "files": files, "failed": [], "seconds": took.as_secs_f64() }))?;
+    } else if !console.is_quiet {
+        for line in report::get_lines(&summary, Some(&target), took) {
+            output::line(line)?;
+        }
+    }
+    Ok(Code::Ok)
+}
+
+/// Writes a file to standard output; the summary goes beside it.
+pub(super) async fn to_standard_output(
+    name: &FileName,
+    range: Option<ByteRange>,
+    wants_json: bool,
+    cluster: &Cluster,
+    console: &Console,
+) -> Outcome {
+    let progress = Progress::new();
+    let start = Instant::now();
+    let mut sink = PipeSink::standard_output();
+    let fetched =
+        cluster.client.get(name, range.map(ByteRange::half_open), &mut sink, &progress).await;
+    let summary = match fetched {
+        Ok(summary) => summary,
+        Err(_) if sink.is_closed() => return Ok(Code::Ok),
+        Err(error) => return Err(from_client(error)),
+    };
+    let took = start.elapsed();
+    if wants_json {
+        output::note(report::get_json(&summary, None, took).to_string());
+    } else {
+        for line in report::get_lines(&summary, None, took) {
+            console.note(line);
+        }
+    }
+    Ok(Code::Ok)
+}
+
+/// Where a file goes.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    target: &'a Path,
+    is_forced: bool,
+}
+
+async fn fetch(
+    cluster: &Cluster,
+    name: &FileName,
+    range: Option<ByteRange>,
+    place: Place<'_>,
+    progress: &Progress,
+) -> Result<GetSummary, Failure> {
+    let range = range.map(ByteRange::half_open);
+    if is_device(place.target) {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(place.target)
+            .map_err(|e| Failure::local("write", place.target, &e))?;
+        let mut sink = PipeSink::of(Box::new(file));
+        return cluster.client.get(name, range, &mut sink, progress).await.map_err(from_client);
+    }
+    let mut sink = FileSink::create(place.target, place.is_forced)?;
+    let into: &mut dyn Sink = &mut sink;
+    let summary = cluster.client.get(name, range, into, progress).await.map_err(from_client)?;
+    sink.finish(place.is_forced).await?;
+    Ok(summary)
+}
+
+/// Whether it exists and is no regular file, such as `/dev/null` or a pipe.
+fn is_device(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+fn from_client(error: ClientError) -> Failure {
+    Failure::new(error.kind.into(), error.message)
+}
+
+fn base_of(name: &FileName) -> &str {
+    name.as_str().rsplit('/').next().unwrap_or_default()
+}
+
+/// A file that was fetched, or why not.
+type Fetched = Result<(GetSummary, PathBuf, Duration), (String, Failure)>;
+
+async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outcome {
+    let prefix = ls::folder_prefix(&args.name);
+    let default = args.name.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let folder = match &args.out {
+        Some(out) if out.as_os_str() == "-" => {
+            return Err(Failure::usage("--recursive needs a folder: --out - takes one file"));
+        }
+        Some(out) => out.clone(),
+        None if default.is_empty() => PathBuf::from("."),
+        None => PathBuf::from(default),
+    };
+    let files = list_all(cluster, &prefix).await?;
+    if files.is_empty() {
+        let message = format!("there is no folder {:?}", args.name);
+        return Err(Failure::new(Code::NotFound, message));
+    }
+    let jobs: Vec<(FileInfo, Arc<Progress>)> =
+        files.into_iter().map(|info| (info, Arc::new(Progress::new()))).collect();
+    let total: u64 = jobs.iter().map(|(info, _)| info.size).sum();
+    let gauges: Vec<Arc<Progress>> = jobs.iter().map(|(_, progress)| progress.clone()).collect();
+    let meter = console.meter(
+        "get",
+        Arc::new(move || (gauges.iter().map(|gauge| gauge.done_bytes()).sum(), total)),
+    );
+    let start = Instant::now();
+    let budget = Budget::new();
+    let (folder, prefix) = (&folder, prefix.as_str());
+    let results: Vec<Fetched> = stream::iter(jobs)
+        .map(|(info, progress)| {
+            let budget = budget.clone();
+            async move {
+                let _room = budget.room_for(info.size).await;
+                let start = Instant::now();
+                let fetched = async {
+                    let below = info.name.as_str().strip_prefix(prefix).unwrap_or_default();
+                    let target = place_below(folder, below)?;
+                    let place = Place { target: &target, is_forced: args.force };
+                    let summary = fetch(cluster, &info.name, None, place, &progress).await?;
+                    Ok((summary, target, start.elapsed()))
+                };
+                fetched.await.map_err(|failure| (info.name.to_string(), failure))
+            }
+        })
+        .buffer_unordered(usize::from(args.jobs))
+        .collect()
+        .await;
+    drop(meter);
+    answer(&results, folder, start.elapsed(), args.answer.json, console)
+}
+
+async fn list_all(cluster: &Cluster, prefix: &str) -> Result<Vec<FileInfo>, Failure> {
+    let mut pages = ls::Pages::new(cluster, prefix.to_owned(), false);
+    let mut files = Vec::new();
+    while let Some(page) = pages.next().await? {
+        files.extend(page.into_iter().filter_map(|entry| match entry {
+            ListEntry::File(info) => Some(info),
+            ListEntry::Folder { .. } => None,
+        }));
+    }
+    Ok(files)
+}
+
+/// The path of `below` under `folder`, whose folders are made. Never leaves
+/// `folder`: not by the name, and not through a link that lies there.
+fn place_below(folder: &Path, below: &str) -> Result<PathBuf, Failure> {
+    // The coordinator is believed in nothing that becomes a path.
+    let checked = FileName::new(below).map_err(|e| Failure::new(Code::Other, e.to_string()))?;
+    let mut path = folder.to_owned();
+    let made = |path: &Path| {
+        fs::create_dir_all(path).map_err(|e| Failure::local("make the folder", path, &e))
+    };
+    made(&path)?;
+    let mut segments = checked.as_str().split('/').peekable();
+    while let Some(segment) = segments.next() {
+        path.push(segment);
+        if segments.peek().is_none() {
+            break;
+        }
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                let message = format!("{} is in the way: it is no folder", path.display());
+                return Err(Failure::new(Code::Exists, message));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => made(&path)?,
+            Err(e) => return Err(Failure::local("look at", &path, &e)),
+        }
+    }
+    Ok(path)
+}
+
+fn answer(
+    results: &[Fetched],
+    folder: &Path,
+    took: Duration,
+    wants_json: bool,
+    console: &Console,
+) -> Outcome {
+    let fetched = || results.iter().filter_map(|result| result.as_ref().ok());
+    let failed = || results.iter().filter_map(|result| result.as_ref().err());
+    for (name, failure) in failed() {
+        output::note(format!("dfs-sim: {name}: {failure}"));
+    }
+    if wants_json {
+        let files: Vec<Value> = fetched()
+            .map(|(summary, target, took)| report::get_json(summary, Some(target), *took))
+            .collect();
+        let failed: Vec<Value> = failed()
+            .map(
+                |(name, failure)| json!({ "name": name, "error": json::failure(failure)["error"] }),
+            )
+            .collect();
+        json::print(
+            "get",
+            json!({ "files": files, "failed": failed, "seconds": took.as_secs_f64() }),
+        )?;
+    } else if !console.is_quiet {
+        let summaries: Vec<&GetSummary> = fetched().map(|(summary, ..)| summary).collect();
+        for line in report::get_total_lines(&summaries, folder, took) {
+            output::line(line)?;
+        }
+    }
+    match failed().next() {
+        None => Ok(Code::Ok),
+        Some((_, failure)) => {
+            let count = failed().count() as u64;
+            output::note(format!("dfs-sim: {} not fetched", size::counted(count, "file")));
+            Err(Failure::answered(failure.code))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_leads_out_of_the_folder() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("in");
+        let path = place_below(&folder, "a/b/c").expect("a place");
+        assert_eq!(path, folder.join("a/b/c"));
+        assert!(folder.join("a/b").is_dir());
+        for name in ["../x", "/etc/passwd", "a/../../x", ""] {
+            assert!(place_below(&folder, name).is_err(), "{name:?}");
+        }
+        std::os::unix::fs::symlink(root.path(), folder.join("link")).expect("a link");
+        let refused = place_below(&folder, "link/x").expect_err("leads out");
+        assert_eq!(refused.code, Code::Exists);
+    }
+}

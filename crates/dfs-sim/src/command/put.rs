@@ -1,0 +1,247 @@
+//! `put`: store files, one or many.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dfs_core::api::{PolicyOverrides, PutMode};
+use dfs_core::client::{Progress, PutOptions, PutSummary, Source};
+use dfs_core::name::FileName;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::flight::Budget;
+use super::source::{self, Found};
+use crate::cli::{PolicyArgs, PutArgs};
+use crate::console::{Cluster, Console};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::report;
+use crate::output::{self, json, size};
+
+/// Stores what is named.
+pub(super) async fn run(args: PutArgs, console: &Console) -> Outcome {
+    let errand = Errand {
+        policy: overrides(args.policy)?,
+        mode: if args.force { PutMode::Replace } else { PutMode::IfAbsent },
+        is_strict: args.strict,
+        allow_unsafe: args.allow_unsafe,
+    };
+    let cluster = console.cluster(&args.cluster)?;
+    if let [only] = args.sources.as_slice()
+        && !only.is_dir()
+    {
+        return put_one(only, &args, errand, &cluster, console).await;
+    }
+    let files = collect(&args, console)?;
+    put_many(files, &args, errand, &cluster, console).await
+}
+
+/// How each file is to be stored.
+#[derive(Debug, Clone, Copy)]
+struct Errand {
+    policy: PolicyOverrides,
+    mode: PutMode,
+    is_strict: bool,
+    allow_unsafe: bool,
+}
+
+impl Errand {
+    fn options(self, name: FileName) -> PutOptions {
+        let Self { policy, mode, is_strict, allow_unsafe } = self;
+        PutOptions { name, policy, mode, is_strict, allow_unsafe }
+    }
+}
+
+async fn put_one(
+    path: &Path,
+    args: &PutArgs,
+    errand: Errand,
+    cluster: &Cluster,
+    console: &Console,
+) -> Outcome {
+    let (source, name) = if path.as_os_str() == "-" {
+        let name = args.name.as_deref().filter(|name| !name.ends_with('/')).ok_or_else(|| {
+            Failure::usage("put - reads standard input, which has no name: add --name NAME")
+        })?;
+        (source::standard_input(), file_name(name)?)
+    } else {
+        let name = file_name(&name_of(path, args.name.as_deref())?)?;
+        (source::open(path)?, name)
+    };
+    let progress = Arc::new(Progress::new());
+    let gauge = progress.clone();
+    let meter = console.meter("put", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes())));
+    let start = Instant::now();
+    let summary = store(cluster, source, errand.options(name), &progress).await?;
+    drop(meter);
+    let took = start.elapsed();
+    if args.answer.json {
+        let files = vec![report::put_json(&summary, took)];
+        json::print("put", json!({ "files": files, "failed": [], "seconds": took.as_secs_f64() }))?;
+    } else if !console.is_quiet {
+        for line in report::put_lines(&summary, took) {
+            output::line(line)?;
+        }
+    }
+    Ok(Code::Ok)
+}
+
+async fn store(
+    cluster: &Cluster,
+    source: Source,
+    options: PutOptions,
+    progress: &Progress,
+) -> Result<PutSummary, Failure> {
+    cluster
+        .client
+        .put(source, options, progress)
+        .await
+        .map_err(|e| Failure::new(e.kind.into(), e.message))
+}
+
+/// A file that was stored, or why not.
+type Stored = Result<(PutSummary, Duration), (String, Failure)>;
+
+async fn put_many(
+    files: Vec<Found>,
+    args: &PutArgs,
+    errand: Errand,
+    cluster: &Cluster,
+    console: &Console,
+) -> Outcome {
+    let jobs: Vec<(Found, Arc<Progress>)> =
+        files.into_iter().map(|found| (found, Arc::new(Progress::new()))).collect();
+    let total: u64 = jobs.iter().map(|(found, _)| found.size).sum();
+    let gauges: Vec<Arc<Progress>> = jobs.iter().map(|(_, progress)| progress.clone()).collect();
+    let meter = console.meter(
+        "put",
+        Arc::new(move || (gauges.iter().map(|gauge| gauge.done_bytes()).sum(), total)),
+    );
+    let budget = Budget::new();
+    let start = Instant::now();
+    let in_flight = usize::from(args.jobs);
+    let results: Vec<Stored> = stream::iter(jobs)
+        .map(|(found, progress)| {
+            let budget = budget.clone();
+            async move {
+                let _room = budget.room_for(found.size).await;
+                let start = Instant::now();
+                let stored = match (source::open(&found.path), file_name(&found.name)) {
+                    (Ok(source), Ok(name)) => {
+                        store(cluster, source, errand.options(name), &progress).await
+                    }
+                    (Err(failure), _) | (_, Err(failure)) => Err(failure),
+                };
+                stored
+                    .map(|summary| (summary, start.elapsed()))
+                    .map_err(|failure| (found.path.display().to_string(), failure))
+            }
+        })
+        .buffer_unordered(in_flight)
+        .collect()
+        .await;
+    drop(meter);
+    answer(&results, start.elapsed(), args.answer.json, console)
+}
+
+fn answer(results: &[Stored], took: Duration, wants_json: bool, console: &Console) -> Outcome {
+    let stored = || results.iter().filter_map(|result| result.as_ref().ok());
+    let failed = || results.iter().filter_map(|result| result.as_ref().err());
+    for (path, failure) in failed() {
+        output::note(format!("dfs-sim: {path}: {failure}"));
+    }
+    if wants_json {
+        let files: Vec<Value> =
+            stored().map(|(summary, took)| report::put_json(summary, *took)).collect();
+        let failed: Vec<Value> = failed()
+            .map(
+                |(path, failure)| json!({ "path": path, "error": json::failure(failure)["error"] }),
+            )
+            .collect();
+        json::print(
+            "put",
+            json!({ "files": files, "failed": failed, "seconds": took.as_secs_f64() }),
+        )?;
+    } else if !console.is_quiet {
+        let summaries: Vec<&PutSummary> = stored().map(|(summary, _)| summary).collect();
+        for line in report::put_total_lines(&summaries, took) {
+            output::line(line)?;
+        }
+    }
+    match failed().next() {
+        None => Ok(Code::Ok),
+        Some((_, failure)) => {
+            let count = failed().count() as u64;
+            output::note(format!("dfs-sim: {} not stored", size::counted(count, "file")));
+            Err(Failure::answered(failure.code))
+        }
+    }
+}
+
+/// All files that the arguments name.
+fn collect(args: &PutArgs, console: &Console) -> Result<Vec<Found>, Failure> {
+    let mut files = Vec::new();
+    for path in &args.sources {
+        if path.as_os_str() == "-" {
+            return Err(Failure::usage("put - stores standard input alone: name no other file"));
+        }
+        if args.sources.len() > 1 && args.name.as_deref().is_some_and(|name| !name.ends_with('/')) {
+            return Err(Failure::usage(
+                "--name names one file: with several, end it with a / to name their folder",
+            ));
+        }
+        if !path.is_dir() {
+            let size = std::fs::metadata(path).map_err(|e| Failure::local("read", path, &e))?.len();
+            let name = name_of(path, args.name.as_deref())?;
+            files.push(Found { path: path.clone(), name, size });
+            continue;
+        }
+        if !args.recursive {
+            return Err(Failure::usage(format!(
+                "{} is a folder: add --recursive to store all that is in it",
+                path.display()
+            )));
+        }
+        let prefix = name_of(path, args.name.as_deref())?;
+        let (found, passed_over) = source::walk(path, &prefix)?;
+        for path in passed_over {
+            console.note(format!("passed over {}: not a regular file", path.display()));
+        }
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+/// The name that a local file or folder gets.
+fn name_of(path: &Path, wanted: Option<&str>) -> Result<String, Failure> {
+    if let Some(name) = wanted
+        && !name.ends_with('/')
+    {
+        return Ok(name.to_owned());
+    }
+    // `.` and `..` have a base name only once they are resolved.
+    let resolved: PathBuf = match path.file_name() {
+        Some(_) => path.to_owned(),
+        None => path.canonicalize().map_err(|e| Failure::local("read", path, &e))?,
+    };
+    let base = resolved.file_name().and_then(|base| base.to_str()).ok_or_else(|| {
+        Failure::usage(format!("{} has no name that is UTF-8: add --name NAME", path.display()))
+    })?;
+    Ok(format!("{}{base}", wanted.unwrap_or_default()))
+}
+
+fn file_name(name: &str) -> Result<FileName, Failure> {
+    FileName::new(name).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// What the flags say that the cluster does not.
+pub(super) fn overrides(args: PolicyArgs) -> Result<PolicyOverrides, Failure> {
+    let chunk_size = args.chunk_size.map(super::policy::chunk_size).transpose()?;
+    Ok(PolicyOverrides {
+        replication: args.replication,
+        parity: args.parity,
+        compression: args.compression,
+        chunk_size,
+    })
+}

@@ -1,0 +1,73 @@
+//! `rm`: one name at once; a folder only with `--yes`.
+
+use std::sync::Arc;
+
+use dfs_core::api::{CoordinatorService, Remove, Removed};
+use serde_json::{Value, json};
+
+use crate::cli::RmArgs;
+use crate::console::{Cluster, Console};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{self, json, size};
+
+/// Removes what is named; goes on with the rest when one fails.
+pub(super) async fn run(args: RmArgs, console: &Console) -> Outcome {
+    let cluster = console.cluster(&args.cluster)?;
+    let is_dry_run = args.recursive && !args.yes;
+    let mut first_failure: Option<Failure> = None;
+    let mut results: Vec<Value> = Vec::new();
+    for name in &args.names {
+        match remove(&cluster, name, args.recursive, is_dry_run).await {
+            Ok(removed) => {
+                results.push(json!({
+                    "path": name, "files": removed.files, "logical_bytes": removed.bytes,
+                }));
+                if !args.answer.json {
+                    output::line(sentence(name, removed, is_dry_run))?;
+                }
+            }
+            Err(failure) => {
+                output::note(format!("dfs-sim: {failure}"));
+                results.push(json!({ "path": name, "error": json::failure(&failure)["error"] }));
+                first_failure.get_or_insert(failure);
+            }
+        }
+    }
+    if args.answer.json {
+        json::print("rm", json!({ "is_dry_run": is_dry_run, "results": results }))?;
+    }
+    if let Some(failure) = first_failure {
+        return Err(Failure::answered(failure.code));
+    }
+    if is_dry_run {
+        console.note("nothing was removed: add --yes to remove");
+    }
+    Ok(Code::Ok)
+}
+
+async fn remove(
+    cluster: &Cluster,
+    name: &str,
+    is_recursive: bool,
+    is_dry_run: bool,
+) -> Result<Removed, Failure> {
+    let request = Remove { path: name.to_owned(), is_recursive, is_dry_run };
+    let ask = |coordinator: Arc<dyn CoordinatorService>| {
+        let request = request.clone();
+        async move { coordinator.remove(request).await }
+    };
+    let removed = cluster.client.call(ask).await?;
+    if removed.files == 0 {
+        return Err(Failure::new(Code::NotFound, format!("there is no file {name:?}")));
+    }
+    Ok(removed)
+}
+
+fn sentence(name: &str, removed: Removed, is_dry_run: bool) -> String {
+    format!(
+        "{} {name}: {}, {}",
+        if is_dry_run { "would remove" } else { "removed" },
+        size::counted(removed.files, "file"),
+        size::bytes(removed.bytes),
+    )
+}

@@ -1,0 +1,306 @@
+//! What `node`, `coord` and `up` share: listening, starting the roles in the
+//! real world, and ending politely.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dfs_core::api::{ClusterStatus, CoordinatorService, NodeState};
+use dfs_core::coordinator::{
+    Coordinator, CoordinatorSettings, CoordinatorStartError, UPLOAD_IDLE_MAX_MS_DEFAULT,
+};
+use dfs_core::env::{Durability, Env};
+use dfs_core::id::NodeId;
+use dfs_core::ledger::LedgerError;
+use dfs_core::node::{Node, NodeSettings, NodeStartError};
+use dfs_runtime::{RealWorld, TaskGroup, grpc};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::policy::ClusterPolicy;
+use crate::exit::{Code, Failure};
+
+/// This program's version, as nodes and coordinator tell it.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long a start waits for the nodes that it knows, before it says what
+/// the policy promises on those that are there.
+const NODES_HEARD_WITHIN: Duration = Duration::from_secs(3);
+/// How often it looks meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Opens the port at `address`.
+///
+/// # Errors
+/// When `address` is none, or the port is taken.
+pub(super) async fn listen(flag: &str, address: &str) -> Result<TcpListener, Failure> {
+    crate::console::check_address(flag, address)?;
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| Failure::new(Code::Other, format!("cannot listen on {address}: {e}")))
+}
+
+/// Where others reach `listener`.
+///
+/// # Errors
+/// When it listens everywhere and no `--advertise` says where that is.
+pub(super) fn advertised(
+    listener: &TcpListener,
+    advertise: Option<String>,
+) -> Result<String, Failure> {
+    if let Some(address) = advertise {
+        crate::console::check_address("--advertise", &address)?;
+        return Ok(address);
+    }
+    let bound = bound(listener)?;
+    if bound.ip().is_unspecified() {
+        return Err(Failure::usage(format!(
+            "--listen {bound} is every address of this machine: say with --advertise HOST:PORT \
+             where others reach it"
+        )));
+    }
+    Ok(bound.to_string())
+}
+
+/// Where `listener` listens.
+///
+/// # Errors
+/// When the system does not say.
+pub(super) fn bound(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener
+        .local_addr()
+        .map_err(|e| Failure::new(Code::Other, format!("the listening port is not known: {e}")))
+}
+
+/// What a node is started with.
+pub(super) struct NodeStart {
+    /// Its name.
+    pub(super) id: NodeId,
+    /// Its port.
+    pub(super) listener: TcpListener,
+    /// Where others reach it.
+    pub(super) address: String,
+    /// Its data folder.
+    pub(super) data: PathBuf,
+    /// The coordinator to join.
+    pub(super) join: Option<String>,
+    /// Its failure domain.
+    pub(super) zone: Option<String>,
+    /// The most it may store, in bytes.
+    pub(super) capacity: Option<u64>,
+    /// What an acknowledgement waits for.
+    pub(super) durability: Durability,
+    /// Whether it takes the place of a lost folder.
+    pub(super) replace: bool,
+}
+
+/// A node that runs.
+pub(super) struct RunningNode {
+    node: Arc<Node>,
+    tasks: TaskGroup,
+    server: Server,
+}
+
+impl RunningNode {
+    /// Opens the folder, scans it and begins to serve.
+    ///
+    /// # Errors
+    /// When the folder is another's, newer, locked or broken.
+    pub(super) async fn start(world: &RealWorld, start: NodeStart) -> Result<Self, Failure> {
+        let (env, tasks) = open_folder(world, &start.data, start.capacity)?;
+        let settings = NodeSettings {
+            id: start.id,
+            address: start.address,
+            zone: start.zone,
+            join: start.join,
+            replace: start.replace,
+            capacity_bytes: start.capacity,
+            durability: start.durability,
+            version: VERSION.to_owned(),
+        };
+        let data = start.data;
+        let node = Node::open(env, settings).await.map_err(|e| node_failure(&data, &e))?;
+        let (stop, stopped) = oneshot::channel();
+        let service = node.clone();
+        let serving = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            grpc::serve_node(start.listener, service, stopped).await.map_err(|e| e.to_string())
+        });
+        tasks.run(node.clone().run());
+        Ok(Self { node, tasks, server: Server { stop: Some(stop), serving } })
+    }
+
+    /// Chunks that it holds.
+    pub(super) async fn chunks(&self) -> u64 {
+        self.node.summary().await.chunks
+    }
+
+    /// Waits until it cannot serve any more.
+    pub(super) async fn failed(&mut self) -> Failure {
+        self.server.failed().await
+    }
+
+    /// Says goodbye and stops.
+    pub(super) async fn stop(mut self) {
+        self.node.leave().await;
+        self.server.stop();
+        self.tasks.abort_all();
+    }
+}
+
+/// A coordinator that runs.
+pub(super) struct RunningCoordinator {
+    coordinator: Arc<Coordinator>,
+    background: JoinHandle<String>,
+    tasks: TaskGroup,
+    server: Server,
+}
+
+impl RunningCoordinator {
+    /// Opens the catalog and begins to serve.
+    ///
+    /// # Errors
+    /// When the folder is locked, or the catalog damaged or newer.
+    pub(super) async fn start(
+        world: &RealWorld,
+        listener: TcpListener,
+        address: String,
+        data: &Path,
+        nodes: Vec<String>,
+        policy: &ClusterPolicy,
+    ) -> Result<Self, Failure> {
+        let (env, tasks) = open_folder(world, data, None)?;
+        let settings = CoordinatorSettings {
+            address,
+            nodes,
+            policy: policy.spec,
+            placement: policy.placement,
+            durability: policy.durability,
+            repair_after_ms: millis(policy.repair_after),
+            delete_grace_ms: millis(policy.delete_grace),
+            upload_idle_max_ms: UPLOAD_IDLE_MAX_MS_DEFAULT,
+            repair_bytes_per_second_max: 0,
+            allow_unsafe: policy.allow_unsafe,
+            version: VERSION.to_owned(),
+        };
+        let coordinator =
+            Coordinator::open(env, settings).await.map_err(|e| coordinator_failure(data, &e))?;
+        let (stop, stopped) = oneshot::channel();
+        let service = coordinator.clone();
+        let serving = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            grpc::serve_coordinator(listener, service, stopped).await.map_err(|e| e.to_string())
+        });
+        let background = tokio::spawn(coordinator.clone().run());
+        Ok(Self { coordinator, background, tasks, server: Server { stop: Some(stop), serving } })
+    }
+
+    /// The cluster on one page.
+    ///
+    /// # Errors
+    /// As the coordinator says.
+    pub(super) async fn status(&self) -> Result<ClusterStatus, Failure> {
+        Ok(self.coordinator.status().await?)
+    }
+
+    /// The status once all known nodes, and at least `nodes` of them, were
+    /// heard, or when that takes too long.
+    ///
+    /// # Errors
+    /// As the coordinator says.
+    pub(super) async fn settled_status(&self, nodes: usize) -> Result<ClusterStatus, Failure> {
+        let start = Instant::now();
+        loop {
+            let status = self.status().await?;
+            // A node that was only spoken to has not told its space yet.
+            let is_heard = status
+                .nodes
+                .iter()
+                .all(|node| node.state == NodeState::Online && node.space.total > 0);
+            if (is_heard && status.nodes.len() >= nodes) || start.elapsed() > NODES_HEARD_WITHIN {
+                return Ok(status);
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Waits until it cannot serve any more.
+    pub(super) async fn failed(&mut self) -> Failure {
+        tokio::select! {
+            biased;
+            failure = self.server.failed() => failure,
+            reason = &mut self.background => {
+                let reason = reason.unwrap_or_else(|e| e.to_string());
+                Failure::new(Code::Other, format!("the coordinator cannot go on: {reason}"))
+            }
+        }
+    }
+
+    /// Stops. What was acknowledged is on the disk already.
+    pub(super) fn stop(mut self) {
+        self.background.abort();
+        self.server.stop();
+        self.tasks.abort_all();
+    }
+}
+
+/// A port being served.
+struct Server {
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<Result<(), String>>,
+}
+
+impl Server {
+    async fn failed(&mut self) -> Failure {
+        let reason = match (&mut self.serving).await {
+            Ok(Ok(())) => "it was stopped".to_owned(),
+            Ok(Err(reason)) => reason,
+            Err(e) => e.to_string(),
+        };
+        Failure::new(Code::Other, format!("the port is not served any more: {reason}"))
+    }
+
+    fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A server that is gone has stopped.
+            let _ = stop.send(());
+        }
+        self.serving.abort();
+    }
+}
+
+fn open_folder(
+    world: &RealWorld,
+    data: &Path,
+    capacity: Option<u64>,
+) -> Result<(Env, TaskGroup), Failure> {
+    world.env(data, capacity).map_err(|e| {
+        let message = format!("cannot use the data folder {}: {e}", data.display());
+        Failure::new(Code::Other, message)
+    })
+}
+
+fn node_failure(data: &Path, error: &NodeStartError) -> Failure {
+    let code = match error {
+        NodeStartError::Newer(_) => Code::NotSupported,
+        NodeStartError::DamagedIdentity(_) | NodeStartError::NoIdentity => Code::Integrity,
+        _ => Code::Other,
+    };
+    Failure::new(code, format!("{}: {error}", data.display()))
+}
+
+fn coordinator_failure(data: &Path, error: &CoordinatorStartError) -> Failure {
+    let code = match error {
+        CoordinatorStartError::Ledger(LedgerError::NewerFormat { .. }) => Code::NotSupported,
+        CoordinatorStartError::Ledger(LedgerError::Damaged { .. }) => Code::Integrity,
+        CoordinatorStartError::Ledger(_) => Code::Other,
+        CoordinatorStartError::Refused(error) => error.kind.into(),
+    };
+    Failure::new(code, format!("{}: {error}", data.display()))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,126 @@
+//! `status`: the cluster on one screen. `node ls`: its nodes alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dfs_core::api::{ClusterStatus, CoordinatorService, NodeState};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::cli::{NodeLsArgs, StatusArgs};
+use crate::console::{Cluster, Console};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::screen::{self, Pace};
+use crate::output::{self, json, time};
+
+/// How long repair is watched to say how fast it is.
+const REPAIR_WATCHED: Duration = Duration::from_secs(1);
+
+/// Shows the cluster.
+pub(super) async fn run(args: StatusArgs, console: &Console) -> Outcome {
+    let cluster = console.cluster(&args.cluster)?;
+    let (status, pace) = look(&cluster).await?;
+    let code = health(&status);
+    if args.answer.json {
+        json::print("status", as_json(&status, pace, code))?;
+    } else {
+        for line in screen::lines(&status, pace, code) {
+            output::line(line)?;
+        }
+    }
+    Ok(if args.exit_code { code } else { Code::Ok })
+}
+
+/// Lists the nodes.
+pub(super) async fn list_nodes(args: NodeLsArgs, console: &Console) -> Outcome {
+    let cluster = console.cluster(&args.cluster)?;
+    let status = ask(&cluster).await?;
+    if args.answer.json {
+        let nodes: Vec<Value> =
+            status.nodes.iter().map(|node| json::node(node, status.now_ms)).collect();
+        json::print("node ls", json!({ "nodes": nodes }))?;
+        return Ok(Code::Ok);
+    }
+    for line in screen::node_table(&status.nodes).lines("") {
+        output::line(line)?;
+    }
+    Ok(Code::Ok)
+}
+
+/// The coordinator's answer.
+///
+/// # Errors
+/// As the coordinator says.
+pub(super) async fn ask(cluster: &Cluster) -> Result<ClusterStatus, Failure> {
+    let ask = |coordinator: Arc<dyn CoordinatorService>| async move { coordinator.status().await };
+    Ok(cluster.client.call(ask).await?)
+}
+
+/// The status, and while repair runs its pace, from two looks.
+async fn look(cluster: &Cluster) -> Result<(ClusterStatus, Option<Pace>), Failure> {
+    let before = ask(cluster).await?;
+    if before.repair.running == 0 {
+        return Ok((before, None));
+    }
+    let start = Instant::now();
+    sleep(REPAIR_WATCHED).await;
+    let after = ask(cluster).await?;
+    let pace = Pace::between(&before.repair, &after.repair, start.elapsed());
+    Ok((after, Some(pace)))
+}
+
+/// The code that `--exit-code` ends with.
+pub(super) fn health(status: &ClusterStatus) -> Code {
+    let stripes = &status.health;
+    if stripes.at_risk + stripes.unavailable > 0 {
+        return Code::AtRisk;
+    }
+    let is_whole = status.nodes.iter().all(|node| node.state == NodeState::Online);
+    if stripes.degraded + stripes.unknown > 0 || !is_whole { Code::Degraded } else { Code::Ok }
+}
+
+fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
+    let repair = &status.repair;
+    json!({
+        "health": code.word(),
+        "now": time::rfc3339(status.now_ms),
+        "cluster": status.cluster.to_string(),
+        "epoch": status.epoch.0,
+        "coordinator_version": status.version,
+        "uptime_s": status.uptime_s,
+        "policy": {
+            "replication": status.policy.replication,
+            "parity": status.policy.parity.to_string(),
+            "compression": status.policy.compression.to_string(),
+            "chunk_size_bytes": status.policy.chunk_size,
+            "placement": status.placement.to_string(),
+            "durability": if status.is_relaxed { "relaxed" } else { "strict" },
+        },
+        "promise": {
+            "nodes_lost_max": status.promise.nodes_lost_max,
+            "zones_lost_max": status.promise.zones_lost_max,
+            "sentence": status.promise.sentence,
+        },
+        "usage": json::usage(&status.usage),
+        "garbage_bytes": status.garbage_bytes,
+        "stripes": {
+            "full": status.health.full,
+            "degraded": status.health.degraded,
+            "at_risk": status.health.at_risk,
+            "unavailable": status.health.unavailable,
+            "unknown": status.health.unknown,
+        },
+        "repair": {
+            "copies_waiting": repair.waiting,
+            "copies_running": repair.running,
+            "copies_done": repair.done,
+            "attempts_failed": repair.failed,
+            "pulled_bytes": repair.bytes_pulled,
+            "begins_in_s": repair.begins_in_s,
+            "bytes_per_s": pace.map(|pace| pace.bytes_per_s),
+            "left_s": pace.and_then(|pace| pace.time_left(repair)).map(|left| left.as_secs()),
+        },
+        "nodes": status.nodes.iter()
+            .map(|node| json::node(node, status.now_ms)).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,208 @@
+//! `up`: a coordinator and its nodes in one process, for daily use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dfs_core::id::NodeId;
+use dfs_runtime::RealWorld;
+use futures_util::FutureExt;
+use futures_util::future::select_all;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+
+use super::coord::announce;
+use super::node::shown;
+use super::policy::ClusterPolicy;
+use super::serve::{self, NodeStart, RunningCoordinator, RunningNode};
+use crate::cli::UpArgs;
+use crate::console::{COORDINATOR_DEFAULT, Console};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output;
+use crate::settings::{CoordSettings, Settings};
+use crate::signal;
+
+/// Nodes when neither a flag nor the folder says how many.
+const NODES_DEFAULT: u8 = 3;
+/// The most nodes in one process.
+const NODES_MAX: u8 = 64;
+/// The policy that the folder was last run with, in the folder.
+const KEPT_SETTINGS: &str = "up.toml";
+
+/// Runs a cluster.
+pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
+    let data = args.data.clone().unwrap_or_else(|| PathBuf::from("dfs-data"));
+    fs::create_dir_all(&data).map_err(|e| Failure::local("make the folder", &data, &e))?;
+    let kept = kept_settings(&data)?;
+    let policy = ClusterPolicy::decide(&args.policy, &over(&console.settings.coord, &kept))?;
+    let present = nodes_present(&data);
+    let count = args.nodes.unwrap_or(if present == 0 { NODES_DEFAULT } else { present });
+    if count < present {
+        return Err(Failure::usage(format!(
+            "{} has {present} nodes, and --nodes {count} would leave some out: start all of them",
+            shown(&data)
+        )));
+    }
+    policy.check(usize::from(count))?;
+    keep_settings(&data, &policy)?;
+
+    let mut ports = Vec::new();
+    for number in 0..=u16::from(count) {
+        let port = if args.port == 0 { 0 } else { args.port.saturating_add(number) };
+        ports.push(serve::listen("--port", &format!("127.0.0.1:{port}")).await?);
+    }
+    let world = RealWorld::new(Handle::current());
+    let mut ports = ports.into_iter();
+    let coordinator_port = ports.next().expect("the first port is the coordinator's");
+    let mut nodes = Vec::new();
+    let mut addresses = Vec::new();
+    for (number, port) in (1..=count).zip(ports) {
+        let (node, address) = start_node(&world, number, port, &data, &policy).await?;
+        nodes.push(node);
+        addresses.push(address);
+    }
+    let address = serve::bound(&coordinator_port)?.to_string();
+    let folder = data.join("coord");
+    let mut coordinator = RunningCoordinator::start(
+        &world,
+        coordinator_port,
+        address.clone(),
+        &folder,
+        addresses,
+        &policy,
+    )
+    .await?;
+    output::note(format!(
+        "coordinator listens on {address}, data in {}, {count} nodes",
+        shown(&data)
+    ));
+    announce(&coordinator.settled_status(usize::from(count)).await?);
+    if address == COORDINATOR_DEFAULT {
+        output::note("try: dfs-sim put FILE, dfs-sim ls, dfs-sim status (Ctrl-C stops it all)");
+    } else {
+        output::note("clients find it with:");
+        output::line(format!("export DFS_SIM_COORD={address}"))?;
+    }
+    let code = tokio::select! {
+        biased;
+        code = signal::stop_or_orphaned(args.until_stdin_ends) => code,
+        failure = coordinator.failed() => return Err(failure),
+        failure = first_failed(&mut nodes) => return Err(failure),
+    };
+    // The coordinator goes first: nobody is missed, and nothing is repaired.
+    coordinator.stop();
+    output::note("stopped; all data is kept");
+    Ok(code)
+}
+
+async fn start_node(
+    world: &RealWorld,
+    number: u8,
+    listener: TcpListener,
+    data: &Path,
+    policy: &ClusterPolicy,
+) -> Result<(RunningNode, String), Failure> {
+    let name = format!("n{number}");
+    let address = serve::bound(&listener)?.to_string();
+    let start = NodeStart {
+        id: NodeId::new(name.as_str()).expect("a letter and digits are a node id"),
+        listener,
+        address: address.clone(),
+        data: data.join(name),
+        join: None,
+        zone: None,
+        capacity: None,
+        durability: policy.durability,
+        replace: false,
+    };
+    Ok((RunningNode::start(world, start).await?, address))
+}
+
+async fn first_failed(nodes: &mut [RunningNode]) -> Failure {
+    select_all(nodes.iter_mut().map(|node| node.failed().boxed())).await.0
+}
+
+/// How many nodes have a folder here: `n1`, `n2`, … without a gap.
+fn nodes_present(data: &Path) -> u8 {
+    let is_there = |number: &u8| data.join(format!("n{number}")).is_dir();
+    u8::try_from((1..=NODES_MAX).take_while(is_there).count()).unwrap_or(NODES_MAX)
+}
+
+/// `first` where it says something, else `second`.
+fn over(first: &CoordSettings, second: &CoordSettings) -> CoordSettings {
+    let (first, second) = (first.clone(), second.clone());
+    CoordSettings {
+        replication: first.replication.or(second.replication),
+        parity: first.parity.or(second.parity),
+        compression: first.compression.or(second.compression),
+        chunk_size: first.chunk_size.or(second.chunk_size),
+        placement: first.placement.or(second.placement),
+        repair_after: first.repair_after.or(second.repair_after),
+        delete_grace: first.delete_grace.or(second.delete_grace),
+        durability: first.durability.or(second.durability),
+        ..first
+    }
+}
+
+fn kept_settings(data: &Path) -> Result<CoordSettings, Failure> {
+    let path = data.join(KEPT_SETTINGS);
+    if !path.exists() {
+        return Ok(CoordSettings::default());
+    }
+    Ok(Settings::load(Some(&path))?.coord)
+}
+
+/// Writes the policy down, so that the next start without flags has it too.
+pub(super) fn keep_settings(data: &Path, policy: &ClusterPolicy) -> Result<(), Failure> {
+    let durability = match policy.durability {
+        dfs_core::env::Durability::Strict => "strict",
+        dfs_core::env::Durability::Relaxed => "relaxed",
+    };
+    let text = format!(
+        "# What `dfs-sim up` was last run with here; flags win over it.\n[coord]\n\
+         replication = {}\nparity = \"{}\"\ncompression = \"{}\"\nchunk-size = {}\n\
+         placement = \"{}\"\nrepair-after = \"{}ms\"\ndelete-grace = \"{}ms\"\n\
+         durability = \"{durability}\"\n",
+        policy.spec.replication,
+        policy.spec.parity,
+        policy.spec.compression,
+        policy.spec.chunk_size,
+        policy.placement,
+        policy.repair_after.as_millis(),
+        policy.delete_grace.as_millis(),
+    );
+    let path = data.join(KEPT_SETTINGS);
+    let new = data.join(format!("{KEPT_SETTINGS}.new"));
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(|e| Failure::new(Code::Other, format!("cannot write {}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ClusterPolicyArgs;
+    use clap::Parser;
+
+    #[test]
+    fn a_folder_remembers_its_policy_and_its_nodes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path();
+        let line = "dfs-sim up --parity rs:4+2 --repair-after 5s --chunk-size 1MiB \
+                    --durability relaxed --placement ring --compression none";
+        let decide = |line: &str, kept: &CoordSettings| {
+            let cli = crate::cli::Cli::try_parse_from(line.split_whitespace()).expect("good");
+            let crate::cli::Command::Up(args) = cli.command else { panic!("not up") };
+            let policy: ClusterPolicyArgs = args.policy;
+            ClusterPolicy::decide(&policy, kept).expect("a policy")
+        };
+        let first = decide(line, &kept_settings(data).expect("nothing kept"));
+        keep_settings(data, &first).expect("kept");
+        let again = decide("dfs-sim up", &kept_settings(data).expect("kept"));
+        assert_eq!(format!("{first:?}"), format!("{again:?}"));
+        assert_eq!(nodes_present(data), 0);
+        for name in ["n1", "n2", "n4"] {
+            fs::create_dir(data.join(name)).expect("a folder");
+        }
+        assert_eq!(nodes_present(data), 2);
+    }
+}

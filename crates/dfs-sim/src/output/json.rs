@@ -1,0 +1,115 @@
+//! Answers for machines. One object a command, with `schema_version`; sizes
+//! are integers in bytes, times RFC 3339.
+
+use std::io;
+
+use dfs_core::api::{CopyState, FileInfo, NodeState, NodeStatus, Usage};
+use dfs_core::policy::Policy;
+use serde_json::{Value, json};
+
+use super::time::rfc3339;
+use crate::exit::Failure;
+
+/// Rises when a field goes or changes its meaning; new fields may come.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// Writes the answer.
+///
+/// # Errors
+/// When standard output is closed or full.
+pub(crate) fn print(command: &str, answer: Value) -> io::Result<()> {
+    let mut whole = json!({ "schema_version": SCHEMA_VERSION, "command": command });
+    if let (Value::Object(whole), Value::Object(answer)) = (&mut whole, answer) {
+        whole.extend(answer);
+    }
+    super::line(whole.to_string())
+}
+
+/// A failure, as the answer.
+pub(crate) fn failure(failure: &Failure) -> Value {
+    json!({ "error": {
+        "kind": failure.code.word(),
+        "exit_code": failure.code as u8,
+        "message": failure.message,
+    }})
+}
+
+/// A file.
+pub(crate) fn file(info: &FileInfo) -> Value {
+    json!({
+        "name": info.name.as_str(),
+        "version": info.id.0,
+        "created": rfc3339(info.created_ms),
+        "logical_bytes": info.size,
+        "stored_bytes": info.stored_bytes,
+        "raw_bytes": info.raw_bytes,
+        "policy": policy(&info.policy),
+        "chunks": info.chunks,
+        "stripes": info.stripes,
+        "spares": info.spares,
+        "copies_missing": info.copies_missing,
+        "is_degraded": info.copies_missing > 0,
+    })
+}
+
+/// A policy.
+pub(crate) fn policy(policy: &Policy) -> Value {
+    json!({
+        "replication": policy.replication,
+        "parity": policy.coding.to_string(),
+        "parity_data": policy.coding.data,
+        "parity_chunks": policy.coding.parity,
+        "compression": policy.compression.to_string(),
+        "chunk_size_bytes": policy.chunk_size,
+    })
+}
+
+/// What files take.
+pub(crate) fn usage(usage: &Usage) -> Value {
+    json!({
+        "files": usage.files,
+        "chunks": usage.chunks,
+        "logical_bytes": usage.logical_bytes,
+        "stored_bytes": usage.stored_bytes,
+        "raw_bytes": usage.raw_bytes,
+    })
+}
+
+/// A node. `now_ms` is the coordinator's clock.
+pub(crate) fn node(node: &NodeStatus, now_ms: u64) -> Value {
+    json!({
+        "id": node.id.as_str(),
+        "address": node.address,
+        "zone": node.zone,
+        "state": node_state(node.state),
+        "heard": node.heard_ms_ago.map(|ago| rfc3339(now_ms.saturating_sub(ago))),
+        "total_bytes": node.space.total,
+        "free_bytes": node.space.free,
+        "used_bytes": node.space.used,
+        "chunks": node.chunks,
+        "quarantined": node.quarantined,
+        "version": node.version,
+        "trouble": node.trouble,
+    })
+}
+
+/// One word for a node's state.
+pub(crate) fn node_state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Unknown => "unknown",
+        NodeState::Online => "online",
+        NodeState::Suspect => "suspect",
+        NodeState::Offline => "offline",
+        NodeState::Absent => "absent",
+    }
+}
+
+/// One word for a copy's state.
+pub(crate) fn copy_state(state: CopyState) -> &'static str {
+    match state {
+        CopyState::Unknown => "unknown",
+        CopyState::Held => "held",
+        CopyState::Bad => "bad",
+        CopyState::Missing => "missing",
+    }
+}

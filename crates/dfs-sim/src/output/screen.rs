@@ -1,0 +1,182 @@
+//! The cluster on one screen that a person can read.
+
+use std::time::Duration;
+
+use dfs_core::api::{ClusterStatus, NodeState, NodeStatus, RepairStatus};
+
+use super::table::Grid;
+use super::{json, size, time};
+use crate::exit::Code;
+
+/// How fast repair is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    copies_per_s: f64,
+    /// Bytes pulled a second.
+    pub(crate) bytes_per_s: u64,
+}
+
+impl Pace {
+    /// The pace between two looks.
+    pub(crate) fn between(before: &RepairStatus, after: &RepairStatus, took: Duration) -> Self {
+        let seconds = took.as_secs_f64().max(1e-3);
+        let copies = after.done.saturating_sub(before.done);
+        let bytes = after.bytes_pulled.saturating_sub(before.bytes_pulled);
+        Self { copies_per_s: copies as f64 / seconds, bytes_per_s: (bytes as f64 / seconds) as u64 }
+    }
+
+    /// Time until all that waits is rebuilt; `None` while nothing moves.
+    pub(crate) fn time_left(self, repair: &RepairStatus) -> Option<Duration> {
+        let copies = repair.waiting + repair.running;
+        (self.copies_per_s > 0.0)
+            .then(|| Duration::from_secs_f64(copies as f64 / self.copies_per_s))
+    }
+}
+
+/// The screen: the verdict first, the nodes last.
+pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Vec<String> {
+    let mut lines = vec![
+        format!("health   {}", verdict(status, code)),
+        format!("promise  {}", status.promise.sentence),
+        format!(
+            "policy   {}, chunks of {}, placed {}",
+            status.policy,
+            size::bytes(u64::from(status.policy.chunk_size)),
+            status.placement
+        ),
+    ];
+    if status.is_relaxed {
+        lines.push("         durability relaxed: a power cut may lose acknowledged files".into());
+    }
+    lines.push(format!("data     {}", data(status)));
+    if status.garbage_bytes > 0 {
+        let garbage = size::bytes(status.garbage_bytes);
+        lines.push(format!("         {garbage} of deleted chunks still on disks"));
+    }
+    lines.push(format!("stripes  {}", stripes(status)));
+    lines.push(format!("repair   {}", repair(&status.repair, pace)));
+    lines.push(format!(
+        "cluster  {}, epoch {}, coordinator {} up for {}",
+        status.cluster,
+        status.epoch,
+        status.version,
+        time::span(Duration::from_secs(status.uptime_s)),
+    ));
+    lines.push(String::new());
+    lines.extend(node_table(&status.nodes).lines(""));
+    let troubled = status.nodes.iter().filter_map(|node| Some((&node.id, node.trouble.as_ref()?)));
+    lines.extend(troubled.map(|(id, trouble)| format!("{id}: {trouble}")));
+    lines
+}
+
+/// How the cluster is, in one sentence.
+pub(crate) fn verdict(status: &ClusterStatus, code: Code) -> String {
+    let stripes = &status.health;
+    match code {
+        Code::AtRisk if stripes.unavailable > 0 => format!(
+            "DATA OUT OF REACH: {} cannot be read from the nodes that are there",
+            size::counted(stripes.unavailable, "stripe")
+        ),
+        Code::AtRisk => format!(
+            "DATA AT RISK: one more loss may cost {}",
+            size::counted(stripes.at_risk, "stripe")
+        ),
+        Code::Degraded => {
+            let away = status.nodes.iter().filter(|node| node.state != NodeState::Online);
+            let mut reasons: Vec<String> =
+                away.map(|node| format!("{} {}", node.id, json::node_state(node.state))).collect();
+            if stripes.degraded > 0 {
+                let degraded = size::counted(stripes.degraded, "stripe");
+                reasons.push(format!("{degraded} short of copies"));
+            }
+            if stripes.unknown > 0 {
+                reasons.push(format!("{} not yet known", size::counted(stripes.unknown, "stripe")));
+            }
+            format!("degraded: {}", reasons.join(", "))
+        }
+        _ => "all well".into(),
+    }
+}
+
+fn data(status: &ClusterStatus) -> String {
+    let usage = &status.usage;
+    format!(
+        "{} in {}: {} logical, {} stored, {} raw ({})",
+        size::counted(usage.files, "file"),
+        size::counted(usage.chunks, "chunk"),
+        size::bytes(usage.logical_bytes),
+        size::bytes(usage.stored_bytes),
+        size::bytes(usage.raw_bytes),
+        size::times(usage.raw_bytes, usage.logical_bytes),
+    )
+}
+
+fn stripes(status: &ClusterStatus) -> String {
+    let health = &status.health;
+    let parts = [
+        (health.full, "full"),
+        (health.degraded, "degraded"),
+        (health.at_risk, "at risk"),
+        (health.unavailable, "unavailable"),
+        (health.unknown, "unknown"),
+    ];
+    let said: Vec<String> = parts
+        .iter()
+        .filter(|(count, word)| *count > 0 || *word == "full")
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    said.join(", ")
+}
+
+fn repair(repair: &RepairStatus, pace: Option<Pace>) -> String {
+    let mut parts = Vec::new();
+    if repair.waiting + repair.running > 0 {
+        parts.push(format!("{} waiting", size::counted(repair.waiting, "copy")));
+        parts.push(format!("{} running", repair.running));
+    }
+    if repair.done > 0 {
+        let pulled = size::bytes(repair.bytes_pulled);
+        parts.push(format!("{} done, {pulled} pulled", repair.done));
+    }
+    if repair.failed > 0 {
+        parts.push(format!("{} failed", size::counted(repair.failed, "attempt")));
+    }
+    if let Some(pace) = pace {
+        parts.push(format!("{}/s", size::bytes(pace.bytes_per_s)));
+    }
+    if let Some(left) = pace.and_then(|pace| pace.time_left(repair)) {
+        parts.push(format!("about {} left", time::span(left)));
+    }
+    if let Some(seconds) = repair.begins_in_s {
+        parts.push(format!("begins in {}", time::span(Duration::from_secs(seconds))));
+    }
+    if parts.is_empty() { "nothing to do".into() } else { parts.join(", ") }
+}
+
+/// The nodes, one a row.
+pub(crate) fn node_table(nodes: &[NodeStatus]) -> Grid {
+    let has_zones = nodes.iter().any(|node| node.zone.is_some());
+    let mut headers = vec!["NODE", "STATE", "HEARD", "ADDRESS"];
+    headers.extend(has_zones.then_some("ZONE"));
+    headers.extend([">CHUNKS", ">BAD", ">USED", ">FREE", ">TOTAL", "VERSION"]);
+    let mut grid = Grid::new(&headers);
+    for node in nodes {
+        let heard = node.heard_ms_ago.map_or_else(
+            || "never".to_owned(),
+            |ago| format!("{} ago", time::span(Duration::from_millis(ago))),
+        );
+        let state = json::node_state(node.state).to_owned();
+        let mut row = vec![node.id.to_string(), state, heard, node.address.clone()];
+        row.extend(has_zones.then(|| node.zone.clone().unwrap_or_else(|| "-".into())));
+        row.extend([
+            node.chunks.to_string(),
+            node.quarantined.to_string(),
+            size::bytes(node.space.used),
+            size::bytes(node.space.free),
+            size::bytes(node.space.total),
+            node.version.clone(),
+        ]);
+        grid.row(row);
+    }
+    grid
+}

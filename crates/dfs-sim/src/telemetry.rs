@@ -1,0 +1,68 @@
+//! Logs: to stderr, never between a progress bar's lines.
+
+use std::io::{self, IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::cli::Cli;
+use crate::output::progress;
+
+/// Sets logging up. `DFS_SIM_LOG` (as `RUST_LOG` elsewhere) wins over -v and -q.
+pub(crate) fn start(cli: &Cli) {
+    let level = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => "error",
+        // Who runs a server wants to see what it does.
+        (_, 0) if cli.command.serves() => "warn,dfs_core=info,dfs_runtime=info,dfs_sim=info",
+        (_, 0) => "warn",
+        (_, 1) => "warn,dfs_core=info,dfs_runtime=info,dfs_sim=info",
+        (_, 2) => "info,dfs_core=debug,dfs_runtime=debug,dfs_sim=debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("DFS_SIM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let has_colour = is_coloured(&io::stderr());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(BesideProgress)
+        .with_ansi(has_colour)
+        .with_target(cli.global.verbose > 1);
+    if cli.command.serves() { builder.init() } else { builder.without_time().init() }
+}
+
+/// Whether colour may be written: a terminal, and `NO_COLOR` not set.
+pub(crate) fn is_coloured(stream: &impl IsTerminal) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
+    stream.is_terminal() && !refused
+}
+
+/// Writes whole events to stderr while the progress bar stands aside.
+struct BesideProgress;
+
+/// One event.
+struct Event(Vec<u8>);
+
+impl<'a> MakeWriter<'a> for BesideProgress {
+    type Writer = Event;
+
+    fn make_writer(&'a self) -> Event {
+        Event(Vec::with_capacity(256))
+    }
+}
+
+impl Write for Event {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // A log that cannot be written has nowhere to say so.
+        progress::beside(|| drop(io::stderr().lock().write_all(&self.0)));
+    }
+}
