@@ -1,0 +1,12 @@
+//! The program as its users meet it: real processes, real sockets, real disks.
+
+mod bad_input;
+mod exit_code;
+mod founding;
+mod harness;
+mod json;
+mod restart;
+mod settings;
+mod stream;
+mod tree;
+mod up;

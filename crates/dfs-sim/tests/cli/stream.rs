@@ -1,0 +1,55 @@
+//! Pipes, ranges and `cat`.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::harness::{Cluster, material};
+
+#[test]
+fn what_comes_in_by_a_pipe_goes_out_by_a_pipe() {
+    let cluster = Cluster::start(3, &["--replication", "1", "--parity", "xor"]);
+    let bytes = material(3_000_000);
+    cluster.run_with(&["put", "-", "--name", "p/piped"], &bytes).ended(0);
+    let got = cluster.run(&["get", "p/piped", "--out", "-"]).ended(0);
+    assert!(got.stdout == bytes);
+    assert!(got.stderr.contains("fetched p/piped"), "the summary is beside: {}", got.stderr);
+    assert!(cluster.run(&["cat", "p/piped"]).ended(0).stdout == bytes);
+    cluster.run_with(&["put", "-", "--name", "empty"], b"").ended(0);
+    assert!(cluster.run(&["cat", "empty"]).ended(0).stdout.is_empty());
+    cluster.run(&["get", "empty", "--out", "e"]).ended(0);
+    assert!(cluster.read_file("e").is_empty());
+}
+
+#[test]
+fn a_range_gives_its_bytes_both_ends_included() {
+    let cluster = Cluster::start(2, &["--replication", "2", "--chunk-size", "64KiB"]);
+    let bytes = cluster.make_file("a", 500_000);
+    cluster.run(&["put", "a"]).ended(0);
+    for (range, expected) in [
+        ("0-0", &bytes[..1]),
+        ("65535-65536", &bytes[65_535..=65_536]),
+        ("100000-399999", &bytes[100_000..400_000]),
+        ("499990-", &bytes[499_990..]),
+        ("499990-600000", &bytes[499_990..]),
+    ] {
+        let got = cluster.run(&["cat", "a", "--range", range]).ended(0).stdout;
+        assert!(got == expected, "{range}");
+        cluster.run(&["get", "a", "--range", range, "--out", "part", "--force"]).ended(0);
+        assert!(cluster.read_file("part") == expected, "{range}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let cluster = Cluster::start(1, &["--replication", "1"]);
+    cluster.make_file("a", 8 << 20);
+    cluster.run(&["put", "a"]).ended(0);
+    let mut command = cluster.client(&["cat", "a"]);
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut first = [0; 10];
+    child.stdout.take().expect("a pipe").read_exact(&mut first).expect("ten bytes");
+    let output = child.wait_with_output().expect("it was started here");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
