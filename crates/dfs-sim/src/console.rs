@@ -1,11 +1,13 @@
 //! What every verb has at hand: the configuration, and how to reach a cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dfs_core::client::{Client, ClientSettings};
+use dfs_core::env::Env;
 use dfs_runtime::RealWorld;
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use crate::cli::{ClusterArgs, GlobalArgs, ProgressWhen};
 use crate::exit::Failure;
@@ -17,6 +19,10 @@ pub(crate) const COORDINATOR_DEFAULT: &str = "127.0.0.1:4000";
 /// How long an unreachable coordinator is tried when nothing else is said.
 pub(crate) const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(10);
 
+/// How long a verb that was stopped has to take its upload back. One that
+/// cannot lapses by itself, later.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(200);
+
 /// The person's side of a verb.
 pub(crate) struct Console {
     /// The configuration file.
@@ -25,6 +31,9 @@ pub(crate) struct Console {
     pub(crate) is_quiet: bool,
     /// When progress is shown.
     progress: ProgressWhen,
+    /// The client's world, which outlives a verb that is stopped: what the
+    /// verb left to be said goodbye to runs in it.
+    world: OnceLock<Env>,
 }
 
 /// A cluster to ask.
@@ -41,7 +50,7 @@ impl Console {
     pub(crate) fn new(global: &GlobalArgs) -> Result<Self, Failure> {
         let settings = Settings::load(global.config.as_deref())?;
         let progress = global.progress.or(settings.client.progress).unwrap_or(ProgressWhen::Auto);
-        Ok(Self { settings, is_quiet: global.quiet, progress })
+        Ok(Self { settings, is_quiet: global.quiet, progress, world: OnceLock::new() })
     }
 
     /// The cluster that flags, environment or configuration name.
@@ -57,10 +66,17 @@ impl Console {
         check_address("--coord", &address)?;
         let retry_for =
             args.retry_for.or(self.settings.client.retry_for).unwrap_or(RETRY_FOR_DEFAULT);
-        let env = RealWorld::new(Handle::current()).client_env();
+        let env = self.world.get_or_init(|| RealWorld::new(Handle::current()).client_env()).clone();
         let coordinator = env.peers.coordinator(&address);
         let settings = ClientSettings { retry_for, ..ClientSettings::default() };
         Ok(Cluster { client: Arc::new(Client::new(env, coordinator, settings)) })
+    }
+
+    /// Lets a verb that was stopped tell the coordinator so.
+    pub(crate) async fn say_goodbye(&self) {
+        if self.world.get().is_some() {
+            sleep(GOODBYE_WITHIN).await;
+        }
     }
 
     /// Shows progress until it is dropped.

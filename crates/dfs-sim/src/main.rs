@@ -48,11 +48,13 @@ fn run(cli: Cli) -> Outcome {
             return command::run(cli.command, &console).await;
         }
         // What is under way is dropped, and takes its half files with it.
-        tokio::select! {
+        let stopped = tokio::select! {
             biased;
-            code = signal::stop() => Err(Failure::new(code, "")),
-            outcome = command::run(cli.command, &console) => outcome,
-        }
+            code = signal::stop() => code,
+            outcome = command::run(cli.command, &console) => return outcome,
+        };
+        console.say_goodbye().await;
+        Err(Failure::new(stopped, ""))
     });
     // A thread that waits for standard input must not keep the process.
     runtime.shutdown_background();

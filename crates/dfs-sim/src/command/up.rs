@@ -15,7 +15,7 @@ use super::node::shown;
 use super::policy::ClusterPolicy;
 use super::serve::{self, NodeStart, RunningCoordinator, RunningNode};
 use crate::cli::UpArgs;
-use crate::console::{COORDINATOR_DEFAULT, Console};
+use crate::console::Console;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output;
 use crate::settings::{CoordSettings, Settings};
@@ -30,29 +30,10 @@ const KEPT_SETTINGS: &str = "up.toml";
 
 /// Runs a cluster.
 pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
-    let data = args.data.clone().unwrap_or_else(|| PathBuf::from("dfs-data"));
-    fs::create_dir_all(&data).map_err(|e| Failure::local("make the folder", &data, &e))?;
-    let kept = kept_settings(&data)?;
-    let policy = ClusterPolicy::decide(&args.policy, &over(&console.settings.coord, &kept))?;
-    let present = nodes_present(&data);
-    let count = args.nodes.unwrap_or(if present == 0 { NODES_DEFAULT } else { present });
-    if count < present {
-        return Err(Failure::usage(format!(
-            "{} has {present} nodes, and --nodes {count} would leave some out: start all of them",
-            shown(&data)
-        )));
-    }
-    policy.check(usize::from(count))?;
-    keep_settings(&data, &policy)?;
-
-    let mut ports = Vec::new();
-    for number in 0..=u16::from(count) {
-        let port = if args.port == 0 { 0 } else { args.port.saturating_add(number) };
-        ports.push(serve::listen("--port", &format!("127.0.0.1:{port}")).await?);
-    }
-    let world = RealWorld::new(Handle::current());
-    let mut ports = ports.into_iter();
+    let Plan { data, count, policy } = Plan::decide(&args, console)?;
+    let mut ports = open_ports(args.port, count).await?.into_iter();
     let coordinator_port = ports.next().expect("the first port is the coordinator's");
+    let world = RealWorld::new(Handle::current());
     let mut nodes = Vec::new();
     let mut addresses = Vec::new();
     for (number, port) in (1..=count).zip(ports) {
@@ -61,27 +42,16 @@ pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
         addresses.push(address);
     }
     let address = serve::bound(&coordinator_port)?.to_string();
+    let listens_at = address.clone();
     let folder = data.join("coord");
-    let mut coordinator = RunningCoordinator::start(
-        &world,
-        coordinator_port,
-        address.clone(),
-        &folder,
-        addresses,
-        &policy,
-    )
-    .await?;
-    output::note(format!(
-        "coordinator listens on {address}, data in {}, {count} nodes",
-        shown(&data)
-    ));
+    let mut coordinator =
+        RunningCoordinator::start(&world, coordinator_port, address, &folder, addresses, &policy)
+            .await?;
+    let folder = shown(&data);
+    output::note(format!("coordinator listens on {listens_at}, data in {folder}, {count} nodes"));
     announce(&coordinator.settled_status(usize::from(count)).await?);
-    if address == COORDINATOR_DEFAULT {
-        output::note("try: dfs-sim put FILE, dfs-sim ls, dfs-sim status (Ctrl-C stops it all)");
-    } else {
-        output::note("clients find it with:");
-        output::line(format!("export DFS_SIM_COORD={address}"))?;
-    }
+    output::line(format!("export DFS_SIM_COORD={listens_at}"))?;
+    output::note("try: dfs-sim put FILE, dfs-sim ls, dfs-sim status (Ctrl-C stops it all)");
     let code = tokio::select! {
         biased;
         code = signal::stop_or_orphaned(args.until_stdin_ends) => code,
@@ -92,6 +62,48 @@ pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
     coordinator.stop();
     output::note("stopped; all data is kept");
     Ok(code)
+}
+
+/// What is to be run.
+struct Plan {
+    data: PathBuf,
+    count: u8,
+    policy: ClusterPolicy,
+}
+
+impl Plan {
+    /// From the flags, the configuration and what the folder remembers, which
+    /// remembers this then.
+    fn decide(args: &UpArgs, console: &Console) -> Result<Self, Failure> {
+        let data = args.data.clone().unwrap_or_else(|| PathBuf::from("dfs-data"));
+        fs::create_dir_all(&data).map_err(|e| Failure::local("make the folder", &data, &e))?;
+        let kept = kept_settings(&data)?;
+        let policy = ClusterPolicy::decide(&args.policy, &over(&console.settings.coord, &kept))?;
+        let present = nodes_present(&data);
+        let count = args.nodes.unwrap_or(if present == 0 { NODES_DEFAULT } else { present });
+        if count < present {
+            return Err(Failure::usage(format!(
+                "{} has {present} nodes, and --nodes {count} would leave some out: start them all",
+                shown(&data)
+            )));
+        }
+        policy.check(usize::from(count))?;
+        keep_settings(&data, &policy)?;
+        Ok(Self { data, count, policy })
+    }
+}
+
+/// The coordinator's port and `count` more, one after the other, or free ones.
+async fn open_ports(first: u16, count: u8) -> Result<Vec<TcpListener>, Failure> {
+    let mut ports = Vec::new();
+    for number in 0..=u16::from(count) {
+        let port = if first == 0 { Some(0) } else { first.checked_add(number) };
+        let port = port.ok_or_else(|| {
+            Failure::usage(format!("--port {first} leaves no room for {count} nodes above it"))
+        })?;
+        ports.push(serve::listen("--port", &format!("127.0.0.1:{port}")).await?);
+    }
+    Ok(ports)
 }
 
 async fn start_node(
