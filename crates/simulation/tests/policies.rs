@@ -13,7 +13,8 @@ use dfs_simulation::oracle::{is_readable, sample_bytes, subsets};
 const CHUNK: usize = 64 << 10;
 
 /// Puts files of every kind of size, then takes away every set of at most
-/// `losses_max` nodes and reads them all.
+/// `losses_max` nodes (on a ring: of at most one more than is promised) and
+/// reads them all.
 fn every_loss_is_told_truly(nodes: usize, replication: u8, parity: ParitySpec, losses_max: usize) {
     for placement in [PlacementStrategy::RoundRobin, PlacementStrategy::Ring] {
         World::run(11, async |world| {
@@ -27,6 +28,10 @@ fn every_loss_is_told_truly(nodes: usize, replication: u8, parity: ParitySpec, l
             let promised = cluster.status().await.promise;
             let promised = usize::from(promised.nodes_lost_max.expect("it can be placed"));
             let files = put_files(&cluster).await;
+            let losses_max = match placement {
+                PlacementStrategy::RoundRobin => losses_max,
+                PlacementStrategy::Ring => losses_max.min(promised + 1),
+            };
             for lost in subsets(&cluster.node_names()) {
                 if lost.len() <= losses_max {
                     lose_and_read(&cluster, &files, &lost, promised).await;
