@@ -10,6 +10,8 @@ mod error;
 mod limit;
 mod parts;
 mod server;
+#[cfg(test)]
+mod tests;
 
 /// The wire types, generated from `proto/dfs.proto` and checked in; a test
 /// compares them with a fresh generation.
