@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::pause;
+use tokio::time::{Instant, pause};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Script, Served, context, listen, soon, three_frames};
 use crate::grpc::client::GrpcPeers;
 use crate::grpc::error::from_status;
-use crate::grpc::limit::PART_BYTES_MAX;
+use crate::grpc::limit::{PART_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::node_server::{Node, NodeServer};
 use crate::grpc::wire::{self, FramePart, read_chunk_reply, write_chunk_request::Step};
@@ -156,6 +156,22 @@ async fn a_connection_that_says_nothing_is_closed() {
     let _ = soon(silent.read_to_end(&mut answer)).await;
     let _ = soon(slow.read_to_end(&mut answer)).await;
     served.assert_well().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_more_is_ended_by_the_server() {
+    let served = Served::start(Script::Serve).await;
+    let mut raw = served.raw();
+    pause();
+    for steps in
+        [vec![], vec![Step::Header(header())], vec![Step::Header(header()), part(9, false)]]
+    {
+        let messages = steps.into_iter().map(|it| wire::WriteChunkRequest { step: Some(it) });
+        let begun = Instant::now();
+        let answer = raw.write_chunk(stream::iter(messages).chain(stream::pending())).await;
+        assert_eq!(kind(answer), Kind::Unavailable);
+        assert!(begun.elapsed() < 2 * STALL_TIMEOUT, "it takes {:?}", begun.elapsed());
+    }
 }
 
 /// A node that answers reads with what it likes.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, pause};
 
 use super::{Script, Served, context, listen, soon, three_frames};
 use crate::grpc::client::GrpcPeers;
-use crate::grpc::limit::{CALL_TIMEOUT, STALL_TIMEOUT};
+use crate::grpc::limit::{CALL_TIMEOUT, SHUTDOWN_GRACE, STALL_TIMEOUT};
 
 fn header() -> WriteHeader {
     WriteHeader { context: context(), chunk: three_frames().header }
@@ -153,6 +153,7 @@ async fn a_writer_that_falls_silent_loses_its_stream() {
     let mut parts = three_frames().parts();
     parts.truncate(2);
     let silent = stream::iter(parts).chain(stream::pending()).boxed();
+    let begun = Instant::now();
     served.node().write_chunk(header(), silent).await.expect_err("stalled");
     soon(async {
         while served.service.writes().is_empty() {
@@ -161,6 +162,7 @@ async fn a_writer_that_falls_silent_loses_its_stream() {
     })
     .await;
     assert!(served.service.writes()[0].is_err());
+    assert!(begun.elapsed() < 2 * STALL_TIMEOUT, "both sides give up in time");
 }
 
 #[tokio::test]
@@ -197,8 +199,10 @@ async fn a_server_stops_with_callers_connected_and_calls_under_way() {
     let stuck = tokio::spawn(async move { node.inventory(context(), None).await });
     served.node().delete_chunks(context(), Vec::new()).await.expect("served");
     pause();
+    let begun = Instant::now();
     served.stop.send(()).expect("it serves");
     served.serving.await.expect("no panic").expect("it stopped");
+    assert!(begun.elapsed() < 2 * SHUTDOWN_GRACE, "not before its callers gave up");
     let error = soon(stuck).await.expect("no panic").expect_err("given up");
     assert_eq!(error.kind, Kind::Unavailable, "{error}");
     tokio::net::TcpListener::bind(&served.address).await.expect("its port is free again");
