@@ -157,11 +157,16 @@ mod tests {
         let barrier = Arc::new(Barrier::new(DISK_THREADS_MAX));
         for _ in 1..DISK_THREADS_MAX {
             let barrier = barrier.clone();
-            pool.execute(Work::Disk, Box::new(move || drop(barrier.wait())));
+            pool.execute(
+                Work::Disk,
+                Box::new(move || {
+                    barrier.wait();
+                }),
+            );
         }
         assert_eq!(run(&pool, Work::Cpu, || 7).await, 7);
         // Only when all others run at once does the barrier open.
-        run(&pool, Work::Disk, move || drop(barrier.wait())).await;
+        run(&pool, Work::Disk, move || barrier.wait()).await;
     }
 
     #[tokio::test]

@@ -55,7 +55,7 @@ async fn streams_that_are_no_chunk_are_refused() {
     };
     let full = || part(PART_BYTES_MAX, false);
     let too_long = vec![Step::Header(header()), full(), full(), full(), full(), full()];
-    assert!(5 * PART_BYTES_MAX > STORED_MAX);
+    const { assert!(5 * PART_BYTES_MAX > STORED_MAX) };
     let streams = [
         vec![],
         vec![seal()],
