@@ -115,6 +115,27 @@ fn handles_of_one_file_agree_on_what_is_staged() {
 }
 
 #[test]
+fn large_pieces_are_read_at_any_offset_and_length() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let disk = RealDisk::open(folder.path(), None).expect("open");
+    let file = disk.create("a", Access::Sequential).expect("create");
+    let bytes = dfs_simulation::rng::Rng::new(9).bytes(5_000_003);
+    file.write_at(0, &bytes).expect("write");
+    file.sync().expect("sync");
+    let frame = dfs_core::data::frame::STORED_MAX;
+    for offset in [0, 1, 4095, 4096, 4097, 12 + frame] {
+        for len in [128 << 10, (1 << 20) - 1, 1 << 20, frame, (1 << 20) + 8191, 3 << 20] {
+            let mut read = vec![0; len];
+            file.read_at(offset as u64, &mut read).expect("read");
+            assert!(read == bytes[offset..offset + len], "{len} bytes at {offset}");
+        }
+    }
+    let mut end = vec![0; 200_003];
+    file.read_at(4_800_000, &mut end).expect("read to the very end");
+    assert!(end == bytes[4_800_000..]);
+}
+
+#[test]
 fn errors_name_the_path() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let disk = RealDisk::open(folder.path(), None).expect("open");

@@ -8,8 +8,11 @@ use std::cell::RefCell;
 pub(super) const ALIGNMENT: usize = 4096;
 /// Bytes of one direct read or write.
 pub(super) const DIRECT_SIZE: usize = 1 << 20;
-/// A direct read of [`DIRECT_SIZE`] bytes at any offset touches this much.
-pub(super) const BUFFER_SIZE: usize = DIRECT_SIZE + 4 * ALIGNMENT;
+/// Bytes that one direct read may be asked for: a whole stored frame, so that
+/// its last bytes do not cost a read of their own.
+pub(super) const READ_SIZE: usize = DIRECT_SIZE + 2 * ALIGNMENT;
+/// A read of [`READ_SIZE`] bytes at any offset touches this much.
+pub(super) const BUFFER_SIZE: usize = READ_SIZE + 2 * ALIGNMENT;
 
 /// [`BUFFER_SIZE`] bytes at an aligned address.
 pub(super) struct Aligned {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dfs_core::env::{Access, File};
 use rustix::fs::{Advice, OFlags, fadvise};
 
-use super::aligned::{DIRECT_SIZE, align_down, align_up, with_buffer};
+use super::aligned::{READ_SIZE, align_down, align_up, with_buffer};
 use super::name_error;
 use super::quota::Quota;
 use super::staged::{Staged, Ways};
@@ -125,7 +125,7 @@ impl Shared {
 
     fn read_directly(&self, direct: &OsFile, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let mut offset = offset;
-        for piece in bytes.chunks_mut(DIRECT_SIZE) {
+        for piece in bytes.chunks_mut(READ_SIZE) {
             let end = offset + piece.len() as u64;
             let start = align_down(offset);
             let span = usize::try_from(align_up(end) - start).expect("little more than a piece");
