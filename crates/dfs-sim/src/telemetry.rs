@@ -2,8 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::Cli;
 use crate::output::progress;
@@ -19,14 +21,19 @@ pub(crate) fn start(cli: &Cli) {
         (_, 2) => "info,dfs_core=debug,dfs_runtime=debug,dfs_sim=debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_env("DFS_SIM_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let has_colour = is_coloured(&io::stderr());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let asked = std::env::var("DFS_SIM_LOG").ok().and_then(|text| text.parse().ok());
+    let filter: Targets =
+        asked.unwrap_or_else(|| level.parse().expect("the levels above are well formed"));
+    let events = fmt::layer()
         .with_writer(BesideProgress)
-        .with_ansi(has_colour)
+        .with_ansi(is_coloured(&io::stderr()))
         .with_target(cli.global.verbose > 1);
-    if cli.command.serves() { builder.init() } else { builder.without_time().init() }
+    let registry = tracing_subscriber::registry().with(filter);
+    if cli.command.serves() {
+        registry.with(events).init();
+    } else {
+        registry.with(events.without_time()).init();
+    }
 }
 
 /// Whether colour may be written: a terminal, and `NO_COLOR` not set.
