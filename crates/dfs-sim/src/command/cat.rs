@@ -2,7 +2,7 @@
 
 use dfs_core::name::FileName;
 
-use super::get;
+use super::get::{self, Beside};
 use crate::cli::CatArgs;
 use crate::console::Console;
 use crate::exit::{Failure, Outcome};
@@ -11,5 +11,5 @@ use crate::exit::{Failure, Outcome};
 pub(super) async fn run(args: CatArgs, console: &Console) -> Outcome {
     let name = FileName::new(args.name).map_err(|e| Failure::usage(e.to_string()))?;
     let cluster = console.cluster(&args.cluster)?;
-    get::to_standard_output(&name, args.range, false, &cluster, console).await
+    get::to_standard_output(&name, args.range, Beside::Trouble, &cluster, console).await
 }

@@ -30,8 +30,8 @@ pub(super) async fn run(args: GetArgs, console: &Console) -> Outcome {
     let name = FileName::new(args.name.as_str()).map_err(|e| Failure::usage(e.to_string()))?;
     let target = match &args.out {
         Some(out) if out.as_os_str() == "-" => {
-            return to_standard_output(&name, args.range, args.answer.json, &cluster, console)
-                .await;
+            let beside = if args.answer.json { Beside::Json } else { Beside::Summary };
+            return to_standard_output(&name, args.range, beside, &cluster, console).await;
         }
         Some(out) if out.is_dir() => out.join(base_of(&name)),
         Some(out) => out.clone(),
@@ -56,11 +56,22 @@ pub(super) async fn run(args: GetArgs, console: &Console) -> Outcome {
     Ok(Code::Ok)
 }
 
-/// Writes a file to standard output; the summary goes beside it.
+/// What is told on stderr of a file that went to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// The summary.
+    Summary,
+    /// The summary, for machines.
+    Json,
+    /// What was out of order, if anything.
+    Trouble,
+}
+
+/// Writes a file to standard output.
 pub(super) async fn to_standard_output(
     name: &FileName,
     range: Option<ByteRange>,
-    wants_json: bool,
+    beside: Beside,
     cluster: &Cluster,
     console: &Console,
 ) -> Outcome {
@@ -75,13 +86,15 @@ pub(super) async fn to_standard_output(
         Err(error) => return Err(from_client(error)),
     };
     let took = start.elapsed();
-    if wants_json {
-        output::note(report::get_json(&summary, None, took).to_string());
-    } else {
-        for line in report::get_lines(&summary, None, took) {
-            console.note(line);
+    let lines = match beside {
+        Beside::Json => {
+            output::note(report::get_json(&summary, None, took).to_string());
+            return Ok(Code::Ok);
         }
-    }
+        Beside::Summary => report::get_lines(&summary, None, took),
+        Beside::Trouble => report::way_lines(&summary),
+    };
+    lines.iter().for_each(|line| console.note(line));
     Ok(Code::Ok)
 }
 

@@ -13,7 +13,8 @@ fn what_comes_in_by_a_pipe_goes_out_by_a_pipe() {
     let got = cluster.run(&["get", "p/piped", "--out", "-"]).ended(0);
     assert!(got.stdout == bytes);
     assert!(got.stderr.contains("fetched p/piped"), "the summary is beside: {}", got.stderr);
-    assert!(cluster.run(&["cat", "p/piped"]).ended(0).stdout == bytes);
+    let cat = cluster.run(&["cat", "p/piped"]).ended(0);
+    assert!(cat.stdout == bytes && cat.stderr.is_empty(), "{}", cat.stderr);
     cluster.run_with(&["put", "-", "--name", "empty"], b"").ended(0);
     assert!(cluster.run(&["cat", "empty"]).ended(0).stdout.is_empty());
     cluster.run(&["get", "empty", "--out", "e"]).ended(0);
