@@ -23,6 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use error::ClientError;
+pub use get::first_choice;
 pub use progress::Progress;
 pub use put::PutOptions;
 pub use settings::ClientSettings;

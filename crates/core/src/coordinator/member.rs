@@ -352,6 +352,8 @@ impl Coordinator {
                 tracing::info!(node = %info.id, "a new data folder takes the place of an old one");
                 state.members.presence.forget(index);
             }
+            // Its answer to the hello and its first heartbeat may both be first.
+            None if state.members.get(index).is_some() => {}
             None => tracing::info!(node = %info.id, address = %info.address, "a node joined"),
         }
         let live =

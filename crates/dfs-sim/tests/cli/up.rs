@@ -48,14 +48,14 @@ fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
 fn the_demonstration_tells_the_truth_and_cleans_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("material");
-    fs::write(&file, material(20 << 20)).expect("a file");
+    fs::write(&file, material(60 << 20)).expect("a file");
     let mut command = program();
     command.env("TMPDIR", folder.path()).args(["demo", "--nodes", "4", "--json", "--file"]);
     let answer = Answer::of(command.arg(&file)).ended(0).json();
     let steps = answer["steps"].as_array().expect("a story");
     let text: Vec<&str> = steps.iter().filter_map(|step| step["text"].as_str()).collect();
     let text = text.join("\n");
-    for words in ["kill -9 n2", "from another copy", "rebuilt from parity", "repair:"] {
+    for words in ["kill -9 n", "from another copy", "rebuilt from parity", "repair:"] {
         assert!(text.contains(words), "{words:?} is not in\n{text}");
     }
     let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();

@@ -400,7 +400,8 @@ fn log(note: &ChunkNote, file: &crate::name::FileName) {
                 "chunk read from another copy");
         }
         NoteHow::Parity { stripe, rows, nodes, why } => {
-            tracing::info!(%file, chunk, %handle, stripe, rows, ?nodes, why,
+            let nodes: Vec<&str> = nodes.iter().map(|node| node.as_str()).collect();
+            tracing::info!(%file, chunk, %handle, stripe, rows, nodes = nodes.join(","), why,
                 "chunk rebuilt from parity");
         }
     }

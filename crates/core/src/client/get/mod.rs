@@ -8,6 +8,8 @@ mod map;
 mod parity;
 mod ranking;
 
+pub use ranking::first_choice;
+
 use std::ops::Range;
 use std::sync::Arc;
 

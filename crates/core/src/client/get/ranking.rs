@@ -35,8 +35,9 @@ fn in_own_order(map: &StripeMap, slot: usize) -> Vec<&CopyAt> {
     copies
 }
 
-/// The copy that would be read if all were well.
-pub(super) fn first_choice(map: &StripeMap, slot: usize) -> Option<&CopyAt> {
+/// The copy of chunk `slot` that a get reads when all is well.
+#[must_use]
+pub fn first_choice(map: &StripeMap, slot: usize) -> Option<&CopyAt> {
     in_own_order(map, slot).into_iter().next()
 }
 

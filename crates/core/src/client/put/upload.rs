@@ -205,7 +205,7 @@ impl<'a> Upload<'a> {
             match target {
                 Some(target) => {
                     let replacement = target.node.clone();
-                    tracing::warn!(chunk = %handle, node = %failed, %reason, %replacement,
+                    tracing::info!(chunk = %handle, node = %failed, %reason, %replacement,
                         "a copy failed, another node takes it");
                     let note = CopyReplaced { handle, failed, reason, replacement };
                     push_bounded(&mut trouble.replaced, note);

@@ -7,14 +7,18 @@ mod cluster;
 mod material;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, FileInfo, PolicyOverrides, PutMode};
-use dfs_core::client::{Client, ClientSettings, GetSummary, Progress, PutOptions, PutSummary};
+use dfs_core::api::{ClusterStatus, Lookup, PolicyOverrides, PutMode, StripeMap};
+use dfs_core::client::{
+    Client, ClientSettings, GetSummary, Progress, PutOptions, PutSummary, first_choice,
+};
 use dfs_core::data::digest::Digest;
 use dfs_core::env::Durability;
+use dfs_core::id::NodeId;
 use dfs_core::name::FileName;
 use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy, PolicySpec};
 use dfs_runtime::RealWorld;
@@ -39,12 +43,8 @@ const CHUNK_SIZE: u32 = 8 << 20;
 const REPAIR_AFTER: Duration = Duration::from_secs(3);
 /// How long repair may take before the demonstration gives up.
 const REPAIR_WITHIN: Duration = Duration::from_secs(300);
-/// How long nodes may take to tell what they hold.
-const TOLD_WITHIN: Duration = Duration::from_secs(10);
 /// How often it looks meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-/// The node that is killed.
-const VICTIM: &str = "n2";
 
 /// Runs the demonstration.
 pub(super) async fn run(args: DemoArgs, console: &Console) -> Outcome {
@@ -63,31 +63,25 @@ pub(super) async fn run(args: DemoArgs, console: &Console) -> Outcome {
     let parity = parity_for(args.nodes);
     let copies = Plan { name: "demo/copies", replication: 2, parity: ParitySpec::None };
     let coded = Plan { name: "demo/parity", replication: 1, parity };
-    let mut stored = 0;
     for plan in [&copies, &coded] {
-        stored += copies_of(&put(&asked, &material, plan, &mut story).await?.file);
+        put(&asked, &material, plan, &mut story).await?;
     }
-    let before = all_told(&asked, stored).await?;
-    let held = chunks_on(&before, VICTIM);
-    let process = cluster.kill(VICTIM).await?;
+    let before = status::ask(&asked).await?;
+    let (victim, held) = choose_victim(&asked, &copies, &coded).await?;
+    let process = cluster.kill(victim.as_str()).await?;
     let killed = Instant::now();
     story.tell(format!(
-        "kill -9 {VICTIM} (process {process}), which held {}",
+        "kill -9 {victim} (process {process}), which held {}",
         size::counted(held, "chunk")
     ))?;
-    let mut from_elsewhere = 0;
-    for plan in [&copies, &coded] {
-        let summary = get(&asked, &material, plan, &mut story).await?;
-        from_elsewhere += summary.from_other_copy + summary.from_parity;
-    }
-    if from_elsewhere == 0 && held > 0 {
-        console.note("(every chunk had been placed so that the killed node was nobody's choice)");
-    }
-    repair(&asked, &before, killed, &mut story).await?;
     for plan in [&copies, &coded] {
         get(&asked, &material, plan, &mut story).await?;
     }
-    story.tell(format!("{VICTIM} is gone for good, and nothing was lost"))?;
+    repair(&asked, &before, killed, &victim, &mut story).await?;
+    for plan in [&copies, &coded] {
+        get(&asked, &material, plan, &mut story).await?;
+    }
+    story.tell(format!("{victim} is gone for good, and nothing was lost"))?;
     cluster.stop().await;
     if args.answer.json {
         let kept = args.keep.then(|| folder.path().display().to_string());
@@ -251,31 +245,12 @@ fn check(material: &Material, plan: &Plan, found: Digest) -> Result<(), Failure>
     ))
 }
 
-/// Copies that the layout of a file names.
-fn copies_of(file: &FileInfo) -> u64 {
-    let data = u64::from(file.chunks) * u64::from(file.policy.replication);
-    data + u64::from(file.stripes) * u64::from(file.policy.coding.parity)
-}
-
-/// The status once the nodes have told of `copies` copies in their
-/// heartbeats, or after a while.
-async fn all_told(cluster: &Cluster, copies: u64) -> Result<ClusterStatus, Failure> {
-    let start = Instant::now();
-    loop {
-        let status = status::ask(cluster).await?;
-        let told: u64 = status.nodes.iter().map(|node| node.chunks).sum();
-        if told >= copies || start.elapsed() > TOLD_WITHIN {
-            return Ok(status);
-        }
-        sleep(LOOK_INTERVAL).await;
-    }
-}
-
 /// Waits until every copy is there again.
 async fn repair(
     cluster: &Cluster,
     before: &ClusterStatus,
     killed: Instant,
+    victim: &NodeId,
     story: &mut Story,
 ) -> Result<(), Failure> {
     let start = Instant::now();
@@ -293,7 +268,7 @@ async fn repair(
             && repair.waiting + repair.running == 0
         {
             let text = format!(
-                "repair: {VICTIM} was missed, and {} after the kill {} were made anew in {} ({} \
+                "repair: {victim} was missed, and {} after the kill {} were made anew in {} ({} \
                  pulled), each read back and verified",
                 time::span(began - killed),
                 size::counted(repair.done - before.repair.done, "copy"),
@@ -317,8 +292,62 @@ async fn repair(
     }
 }
 
-fn chunks_on(status: &ClusterStatus, node: &str) -> u64 {
-    status.nodes.iter().find(|found| found.id.as_str() == node).map_or(0, |found| found.chunks)
+/// What the loss of one node would show.
+#[derive(Default)]
+struct Shown {
+    /// Chunks that would be read from another copy.
+    copied: u64,
+    /// Chunks that would be rebuilt from parity.
+    rebuilt: u64,
+    /// Chunks of any kind on it.
+    held: u64,
+}
+
+/// The node whose loss shows most, both ways if it can, and how many chunks
+/// it holds.
+async fn choose_victim(
+    cluster: &Cluster,
+    copies: &Plan,
+    coded: &Plan,
+) -> Result<(NodeId, u64), Failure> {
+    let mut nodes: BTreeMap<NodeId, Shown> = BTreeMap::new();
+    for plan in [copies, coded] {
+        for stripe in stripes(cluster, plan).await? {
+            for (slot, chunk) in stripe.chunks.iter().enumerate() {
+                let is_data = slot < usize::from(stripe.shape.data);
+                if let Some(first) = first_choice(&stripe, slot).filter(|_| is_data) {
+                    let shown = nodes.entry(first.node.clone()).or_default();
+                    let is_copied = chunk.copies.len() > 1;
+                    *if is_copied { &mut shown.copied } else { &mut shown.rebuilt } += 1;
+                }
+                for copy in &chunk.copies {
+                    nodes.entry(copy.node.clone()).or_default().held += 1;
+                }
+            }
+        }
+    }
+    let worth = |shown: &Shown| (shown.copied.min(shown.rebuilt), shown.held);
+    let most = nodes.into_iter().max_by_key(|(_, shown)| worth(shown));
+    let none = || Failure::new(Code::Other, "no node holds anything: the file is empty");
+    most.map(|(node, shown)| (node, shown.held)).ok_or_else(none)
+}
+
+async fn stripes(cluster: &Cluster, plan: &Plan) -> Result<Vec<StripeMap>, Failure> {
+    let mut stripes: Vec<StripeMap> = Vec::new();
+    loop {
+        let first_stripe = u32::try_from(stripes.len()).unwrap_or(u32::MAX);
+        let lookup = Lookup { name: plan.file_name(), version: None, first_stripe };
+        let asked = cluster.client.call(|coordinator| {
+            let lookup = lookup.clone();
+            async move { coordinator.lookup(lookup).await }
+        });
+        let map = asked.await.map_err(|e| Failure::new(e.kind.into(), e.message))?;
+        let is_last = map.stripes.is_empty();
+        stripes.extend(map.stripes);
+        if is_last || stripes.len() >= map.info.stripes as usize {
+            return Ok(stripes);
+        }
+    }
 }
 
 /// A path in the demonstration's folder.
