@@ -243,10 +243,11 @@ impl<'a> Upload<'a> {
         }
         let explain = |rule: &str, fix: &str| {
             let failed = self.failures_in_words();
+            let copies = if missing == 1 { "copy" } else { "copies" };
             PutError::failed(
                 Kind::Insufficient,
                 format!(
-                    "stripe {}: {missing} copies found no node{failed}; {rule}: {fix}",
+                    "stripe {}: {missing} {copies} found no node{failed}; {rule}: {fix}",
                     stripe.index
                 ),
             )
