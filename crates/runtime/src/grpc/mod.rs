@@ -1,8 +1,8 @@
 //! Both services over gRPC: the wire types, what they may hold, and the two
 //! ends. Everything that knows tonic is in here.
 //!
-//! A message is checked for form on its way in ([`convert`]) and never
-//! trusted further; an error crosses as its kind and its message ([`error`]).
+//! A message is checked for form on its way in (`convert`) and never
+//! trusted further; an error crosses as its kind and its message (`error`).
 
 mod client;
 mod convert;
