@@ -4,7 +4,7 @@
 //!
 //! 1. [`data`], [`id`], [`name`], [`policy`], [`placement`]: pure bytes and pure choices.
 //! 2. [`catalog`], [`presence`], [`health`], [`repair`]: pure state, pure decisions.
-//! 3. [`env`], [`api`], [`ledger`]: the seams to disks, peers, chance and time.
+//! 3. [`mod@env`], [`api`], [`ledger`]: the seams to disks, peers, chance and time.
 //! 4. [`coordinator`], [`node`], [`client`]: the roles. They meet in [`api`] only.
 
 pub mod data;
