@@ -177,7 +177,7 @@ impl CoordinatorService for Coordinator {
     }
 
     async fn abort(&self, upload: FileId) -> Result<()> {
-        self.state().uploads.release(upload);
+        self.state().uploads.abandon(upload);
         Ok(())
     }
 

@@ -135,6 +135,14 @@ impl Uploads {
         self.committing.remove(&id);
     }
 
+    /// Gives an upload up, unless it is just becoming a file: a client that
+    /// lost patience with its commit takes nothing back.
+    pub(crate) fn abandon(&mut self, id: FileId) {
+        if !self.committing.contains(&id) {
+            self.release(id);
+        }
+    }
+
     /// Ends the guard over an upload's handles.
     pub(crate) fn release(&mut self, id: FileId) {
         self.uploads.remove(&id);
@@ -287,4 +295,42 @@ fn unknown(id: FileId) -> Error {
             "upload {id} is not known: it was left alone for too long, or the coordinator restarted"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{PolicyOverrides, PutMode};
+    use crate::name::FileName;
+    use crate::policy::{Code, Coding, Compression};
+
+    #[test]
+    fn an_upload_that_is_being_committed_is_not_given_up() {
+        let coding = Coding { code: Code::None, data: 1, parity: 0 };
+        let policy =
+            Policy { replication: 1, coding, compression: Compression::None, chunk_size: 1 << 20 };
+        let request = BeginPut {
+            name: FileName::new("a").expect("a name"),
+            size: None,
+            policy: PolicyOverrides::default(),
+            mode: PutMode::IfAbsent,
+            is_strict: false,
+            allow_unsafe: false,
+        };
+        let (id, handle) = (FileId(1), Handle(7));
+        let mut uploads = Uploads::default();
+        uploads.open(id, request, policy, 0, 0).expect("there is room");
+        let stripe = OpenStripe {
+            first_handle: handle,
+            shape: StripeShape { coding, data: 1 },
+            targets: vec![vec![NodeIndex(0)]],
+        };
+        uploads.add_stripe(id, 0, stripe).expect("the next stripe");
+        let (upload, sealed) = uploads.take(id).expect("it is known");
+        uploads.abandon(id);
+        assert!(uploads.guards(handle), "its chunks are still wanted");
+        uploads.put_back(id, upload, sealed);
+        uploads.abandon(id);
+        assert!(!uploads.guards(handle), "now nobody wants them");
+    }
 }
