@@ -52,6 +52,7 @@ impl NodeService for NodeStub {
 
     async fn read_chunk(&self, request: ReadRequest) -> Result<ChunkRead> {
         let mut client = self.client()?;
+        let wanted = request.frames.clone();
         let call = client.read_chunk(wire::ReadChunkRequest::from(request));
         let messages = self.peer.answer(CALL_TIMEOUT, call, Ok).await?;
         let mut reading = Reading {
@@ -65,7 +66,7 @@ impl NodeService for NodeStub {
         };
         let header: ChunkHeader = self.peer.take(need("header", head.header))?;
         let seal: ChunkSeal = self.peer.take(need("seal", head.seal))?;
-        reading.frames_left = seal.frames;
+        reading.frames_left = wanted.end.min(seal.frames).saturating_sub(wanted.start);
         let frames = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
             let frame = reading.frame().await.transpose()?;
@@ -107,6 +108,7 @@ struct Reading {
     peer: Peer,
     messages: Streaming<wire::ReadChunkReply>,
     assembler: Assembler,
+    /// Frames that were asked for, are there, and have not come yet.
     frames_left: u32,
 }
 
@@ -120,14 +122,20 @@ impl Reading {
                     if frame.is_some() {
                         let left = self.frames_left.checked_sub(1);
                         self.frames_left = left.ok_or_else(|| {
-                            self.peer.nonsense("more frames came than the chunk has")
+                            self.peer.nonsense("more frames came than were asked for")
                         })?;
                         return Ok(frame);
                     }
                 }
                 Some(Step::Head(_)) => return Err(self.peer.nonsense("a chunk has one head")),
-                None if self.assembler.is_at_boundary() => return Ok(None),
-                None => return Err(self.peer.nonsense("a frame was not sent to its end")),
+                None if !self.assembler.is_at_boundary() => {
+                    return Err(self.peer.nonsense("a frame was not sent to its end"));
+                }
+                None if self.frames_left > 0 => {
+                    let rule = format!("{} frames are missing at the end", self.frames_left);
+                    return Err(self.peer.nonsense(&rule));
+                }
+                None => return Ok(None),
             }
         }
     }

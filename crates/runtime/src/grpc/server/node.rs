@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use dfs_core::api::{
     ChunkRead, Error, FrameStream, Kind, NodeService, Result, WritePart, WriteStream,
 };
 use dfs_core::id::Handle;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, stream};
-use tokio::sync::mpsc;
+use futures_util::{StreamExt, future, stream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -127,8 +128,14 @@ impl Adapter {
         let head =
             wire::ReadHead { header: Some(read.header.into()), seal: Some(read.seal.into()) };
         let (sender, frames) = mpsc::channel(FRAMES_READ_AHEAD);
-        self.calls.continue_with(pump(read.frames, sender));
-        let parts = ReceiverStream::new(frames).flat_map(move |frame| match frame {
+        let (end, ended) = oneshot::channel();
+        self.calls.continue_with(async move {
+            // The reader may have gone.
+            let _ = end.send(pump(read.frames, sender).await);
+        });
+        let failure = stream::once(ended).filter_map(|end| future::ready(failure(end)));
+        let parts = ReceiverStream::new(frames).map(Ok).chain(failure.map(Err));
+        let parts = parts.flat_map(move |frame| match frame {
             Ok(frame) => {
                 stream::iter(split(frame)).map(move |part| reply(Step::Part(part))).boxed()
             }
@@ -138,28 +145,38 @@ impl Adapter {
     }
 }
 
-async fn pump(mut frames: FrameStream, sender: mpsc::Sender<Result<bytes::Bytes>>) {
+/// Takes frames and hands them on, until there are no more or nobody is there
+/// to take them.
+async fn pump(mut frames: FrameStream, sender: mpsc::Sender<Bytes>) -> Result<()> {
+    let stalled = |what: &str| {
+        let text = format!("{what} for {} s", STALL_TIMEOUT.as_secs());
+        Error::new(Kind::Unavailable, text)
+    };
     loop {
         let frame = tokio::select! {
             biased;
-            () = sender.closed() => return,
+            () = sender.closed() => return Ok(()),
             frame = timeout(STALL_TIMEOUT, frames.next()) => frame,
         };
-        let frame = match frame {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return,
-            Err(_) => {
-                let text = format!("no frame could be read for {} s", STALL_TIMEOUT.as_secs());
-                Err(Error::new(Kind::Unavailable, text))
-            }
+        let Some(frame) = frame.map_err(|_| stalled("no frame could be read"))? else {
+            return Ok(());
         };
-        let is_end = frame.is_err();
-        // A reader that is gone, or has not taken a frame in time.
-        let sent = timeout(STALL_TIMEOUT, sender.send(frame)).await;
-        if is_end || !matches!(sent, Ok(Ok(()))) {
-            return;
+        match timeout(STALL_TIMEOUT, sender.send(frame?)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(stalled("the reader of this chunk took no frame")),
         }
     }
+}
+
+/// Why a stream of frames is not whole, if it is not: the reader must not
+/// take its end for the chunk's.
+fn failure(end: std::result::Result<Result<()>, oneshot::error::RecvError>) -> Option<Error> {
+    end.unwrap_or_else(|_dropped| {
+        let text = "the node gave up handing this chunk out; its log may say more";
+        Err(Error::new(Kind::Unavailable, text))
+    })
+    .err()
 }
 
 /// A chunk on its way in.

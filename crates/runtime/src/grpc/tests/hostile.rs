@@ -239,6 +239,8 @@ async fn answers_that_are_not_well_formed_are_errors() {
         vec![Head(wire::ReadHead { header: None, seal: seal.clone() })],
         vec![Head(wire::ReadHead { header: header.clone(), seal: Some(short_seal) })],
         vec![head(), head()],
+        vec![head()],
+        vec![head(), piece(10, true), piece(10, true)],
         vec![head(), piece(10, false)],
         vec![head(), piece(0, false), piece(0, true)],
         vec![head(), piece(PART_BYTES_MAX + 1, true)],

@@ -123,6 +123,8 @@ async fn a_bug_in_a_call_is_an_error_of_that_call_alone() {
     assert_eq!(error.kind, Kind::Internal, "{error}");
     let error = soon(three_frames().write_to(&*served.node(), context())).await;
     assert_eq!(error.expect_err("it panicked").kind, Kind::Internal);
+    let read = soon(read_whole(&*served.node(), context().cluster, Handle(7))).await;
+    assert_eq!(read.expect_err("it panicked after a frame").kind, Kind::Unavailable);
     served.node().delete_chunks(context(), vec![Handle(1)]).await.expect("it still serves");
 }
 
@@ -172,12 +174,17 @@ async fn a_reader_that_takes_nothing_loses_its_stream() {
     let mut read = served.node().read_chunk(whole).await.expect("it begins");
     pause();
     tokio::time::sleep(3 * STALL_TIMEOUT).await;
-    // What was under way comes, then the end; never all of it.
+    // What was under way comes, then the reason why there is no more.
     let mut frames = 0;
-    while let Some(Ok(_)) = soon(read.frames.next()).await {
-        frames += 1;
-    }
+    let error = loop {
+        match soon(read.frames.next()).await.expect("not simply an end") {
+            Ok(_) => frames += 1,
+            Err(error) => break error,
+        }
+    };
     assert!((1..32).contains(&frames), "{frames} frames");
+    assert_eq!(error.kind, Kind::Unavailable, "{error}");
+    assert!(error.message.contains("took no frame"), "{error}");
     served.assert_well().await;
 }
 

@@ -93,6 +93,10 @@ impl NodeService for Scripted {
                 let frame = frames[0].clone();
                 stream::repeat_with(move || Ok(frame.clone())).boxed()
             }
+            Script::Panic => {
+                let good = stream::iter(frames.into_iter().take(1).map(Ok));
+                good.chain(stream::poll_fn(|_| panic!("the bug of this script"))).boxed()
+            }
             _ => stream::iter(frames.into_iter().map(Ok)).boxed(),
         };
         Ok(ChunkRead { header, seal, frames })
