@@ -39,6 +39,8 @@ pub(crate) const ASSEMBLY_BUFFERS_MAX: usize = 4;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// From a connection's start to its first bytes.
 pub(crate) const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a client's system to take any byte that is to be written.
+pub(crate) const UNWRITTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between keep-alive pings.
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// For the answer to one; then the connection is given up.

@@ -24,9 +24,9 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new() -> Self {
-        let tasks = TaskGroup::new(Handle::current());
-        Self { tasks, slots: Arc::new(Semaphore::new(CALLS_MAX)) }
+    /// Each takes one of `slots` while it runs.
+    pub(super) fn new(slots: Arc<Semaphore>) -> Self {
+        Self { tasks: TaskGroup::new(Handle::current()), slots }
     }
 
     /// Runs `call` to its end.

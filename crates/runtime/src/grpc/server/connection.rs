@@ -1,5 +1,9 @@
-//! Accepted connections: bounded in number, closed when they never begin or
-//! when the server ends.
+//! Accepted connections: bounded in number, closed when they never begin,
+//! when their peer takes nothing more, or when the server ends.
+//!
+//! HTTP/2 alone does not close them then: it waits until its last words are
+//! written, and while it cannot write it does not read either. So each write
+//! looks whether it shall go on, as each read does.
 
 use std::future::Future;
 use std::io;
@@ -15,18 +19,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 
-use crate::grpc::limit::{ACCEPT_PAUSE, CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT};
+use crate::grpc::limit::{ACCEPT_PAUSE, CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, UNWRITTEN_TIMEOUT};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
 
-/// The connections that come to `listener`. They end when the sender of
-/// `cut` is dropped.
+/// The connections that come to `listener`, each in one of `slots`. They end
+/// when the sender of `cut` is dropped.
 pub(super) fn incoming(
     listener: TcpListener,
+    slots: Arc<Semaphore>,
     cut: watch::Receiver<()>,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     stream::unfold((listener, slots, cut), |(listener, slots, cut)| async {
         loop {
             let socket = match listener.accept().await {
@@ -53,6 +57,8 @@ pub(super) struct Connection {
     socket: TcpStream,
     /// Until the preface is there: bytes seen and time left.
     opening: Option<(usize, Pin<Box<Sleep>>)>,
+    /// While the peer's system takes nothing: time left.
+    unwritten: Option<Pin<Box<Sleep>>>,
     /// Ready when the server ends.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_cut: bool,
@@ -68,7 +74,7 @@ impl Connection {
         socket.set_nodelay(true)?;
         let opening = Some((0, Box::pin(sleep(FIRST_BYTES_TIMEOUT))));
         let cut = Box::pin(async move { while cut.changed().await.is_ok() {} });
-        Ok(Self { socket, opening, cut, is_cut: false, _slot: slot })
+        Ok(Self { socket, opening, unwritten: None, cut, is_cut: false, _slot: slot })
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -82,6 +88,21 @@ impl Connection {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(())
+    }
+
+    /// The outcome of a write, or that it has waited for too long.
+    fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.unwritten = None;
+            return written;
+        }
+        let time = self.unwritten.get_or_insert_with(|| Box::pin(sleep(UNWRITTEN_TIMEOUT)));
+        ready!(time.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -110,7 +131,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        self.poll_end(cx)?;
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.poll_written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -118,7 +141,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, parts)
+        self.poll_end(cx)?;
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        self.poll_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use dfs_core::api::{CoordinatorService, NodeService};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
 use super::limit::{
-    CONNECTION_WINDOW_BYTES, COORDINATOR_MESSAGE_BYTES_MAX, HEADER_LIST_BYTES_MAX,
-    HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, NODE_MESSAGE_BYTES_MAX,
-    SHUTDOWN_GRACE, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
+    CALLS_MAX, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, COORDINATOR_MESSAGE_BYTES_MAX,
+    HEADER_LIST_BYTES_MAX, HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT,
+    NODE_MESSAGE_BYTES_MAX, SHUTDOWN_GRACE, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
 use super::wire::coordinator_server::CoordinatorServer;
 use super::wire::node_server::NodeServer;
@@ -35,11 +35,21 @@ pub async fn serve_node(
     service: Arc<dyn NodeService>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let calls = Calls::new();
+    serve_node_in(Places::default(), listener, service, shutdown).await
+}
+
+/// [`serve_node`] in places that the caller can count.
+pub(super) async fn serve_node_in(
+    places: Places,
+    listener: TcpListener,
+    service: Arc<dyn NodeService>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let calls = Calls::new(places.calls.clone());
     let server = NodeServer::new(node::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX);
-    serve(builder().add_service(server), listener, calls, shutdown).await
+    serve(builder().add_service(server), listener, places, calls, shutdown).await
 }
 
 /// Serves `service` to whoever connects to `listener`, until `shutdown`.
@@ -52,11 +62,28 @@ pub async fn serve_coordinator(
     service: Arc<dyn CoordinatorService>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let calls = Calls::new();
+    let places = Places::default();
+    let calls = Calls::new(places.calls.clone());
     let server = CoordinatorServer::new(coordinator::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX);
-    serve(builder().add_service(server), listener, calls, shutdown).await
+    serve(builder().add_service(server), listener, places, calls, shutdown).await
+}
+
+/// The places of one server, each taken by a connection or by a call.
+#[derive(Clone)]
+pub(super) struct Places {
+    pub(super) connections: Arc<Semaphore>,
+    pub(super) calls: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+        }
+    }
 }
 
 fn builder() -> Server {
@@ -73,13 +100,14 @@ fn builder() -> Server {
 async fn serve(
     router: Router,
     listener: TcpListener,
+    places: Places,
     calls: Calls,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     // Whatever ends this future, also being dropped, ends the connections.
     let (cut, cut_heard) = watch::channel(());
     let (stop, stop_heard) = oneshot::channel::<()>();
-    let incoming = connection::incoming(listener, cut_heard);
+    let incoming = connection::incoming(listener, places.connections, cut_heard);
     let serving = router.serve_with_incoming_shutdown(incoming, async {
         // A dropped sender means stop as well.
         let _ = stop_heard.await;

@@ -175,7 +175,7 @@ async fn a_stream_that_says_nothing_more_is_ended_by_the_server() {
 }
 
 /// A node that answers reads with what it likes.
-struct Liar(Vec<read_chunk_reply::Step>);
+pub(super) struct Liar(pub(super) Vec<read_chunk_reply::Step>);
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 

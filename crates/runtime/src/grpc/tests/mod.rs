@@ -2,6 +2,7 @@
 //! that fall silent, stop, or are not what they seem.
 
 mod convert;
+mod faulty;
 mod hostile;
 mod lost;
 
