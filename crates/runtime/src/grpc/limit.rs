@@ -16,8 +16,9 @@ pub(crate) const PART_BYTES_MAX: usize = 256 << 10;
 
 /// What may be under way on one stream before the receiver has taken it.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-/// The same for all streams of a connection together.
-pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// The same for all streams of a connection together: no less, or streams
+/// that stand still would hold back every other call of the connection.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = STREAMS_PER_CONNECTION_MAX * STREAM_WINDOW_BYTES;
 /// The longest HTTP/2 frame.
 pub(crate) const HTTP2_FRAME_BYTES_MAX: u32 = 1 << 20;
 /// The longest header list, error messages included.

@@ -12,6 +12,7 @@ mod limits;
 mod link;
 mod silent_client;
 mod silent_server;
+mod slow;
 mod watched;
 
 use std::io;
