@@ -4,8 +4,9 @@ use std::io;
 
 use dfs_core::env::{Access, Disk, Entry, File, Space};
 
-use super::MemoryDisk;
+use super::device::State;
 use super::tree::{Inode, Node};
+use super::{Call, MemoryDisk};
 
 /// One process's way to its disk.
 pub(super) struct DiskHandle {
@@ -16,6 +17,8 @@ pub(super) struct DiskHandle {
 struct FileHandle {
     disk: MemoryDisk,
     generation: u64,
+    /// The mount that it belongs to.
+    mount: u64,
     /// The name that it was opened under, for the trace.
     path: String,
     inode: Inode,
@@ -26,56 +29,48 @@ impl DiskHandle {
         Self { disk, generation }
     }
 
-    fn file(&self, path: &str, inode: Inode) -> Box<dyn File> {
-        let (disk, generation) = (self.disk.clone(), self.generation);
-        Box::new(FileHandle { disk, generation, path: path.to_owned(), inode })
+    /// Runs a call that gives a file.
+    fn file(
+        &self,
+        path: &str,
+        act: impl FnOnce(&mut State) -> io::Result<Inode>,
+    ) -> io::Result<Box<dyn File>> {
+        check_path(path)?;
+        let (inode, mount) =
+            self.disk.call(self.generation, |state| Ok((act(state)?, state.faults.mount)))?;
+        let (disk, generation, path) = (self.disk.clone(), self.generation, path.to_owned());
+        Ok(Box::new(FileHandle { disk, generation, mount, path, inode }))
     }
 }
 
 impl Disk for DiskHandle {
     fn create(&self, path: &str, _access: Access) -> io::Result<Box<dyn File>> {
-        check_path(path)?;
-        let inode = self.disk.call(self.generation, |state| state.create(path))?;
-        Ok(self.file(path, inode))
+        self.file(path, |state| state.create(path))
     }
 
     fn open(&self, path: &str, _access: Access) -> io::Result<Box<dyn File>> {
-        check_path(path)?;
-        let inode = self.disk.call(self.generation, |state| match state.tree.live().get(path) {
-            Some(Node::File(inode)) => Ok(inode.clone()),
-            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
-        })?;
-        Ok(self.file(path, inode))
+        self.file(path, |state| state.open(path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         check_path(from)?;
         check_path(to)?;
-        self.disk.call(self.generation, |state| {
-            state.effect(format_args!("rename {from} to {to}"))?;
-            state.tree.rename(from, to)
-        })
+        self.disk.call(self.generation, |state| state.rename(from, to))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
         check_path(path)?;
-        self.disk.call(self.generation, |state| {
-            state.effect(format_args!("remove {path}"))?;
-            state.tree.remove(path)
-        })
+        self.disk.call(self.generation, |state| state.remove(path))
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
         check_path(path)?;
-        self.disk.call(self.generation, |state| {
-            state.effect(format_args!("create folder {path}"))?;
-            state.tree.create_dir(path)
-        })
+        self.disk.call(self.generation, |state| state.create_dir(path))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
         self.disk.call(self.generation, |state| {
+            state.fail(Call::List)?;
             state.tree.check_dir(path)?;
             let entry = |(name, node): (&str, &Node)| {
                 let (is_dir, len) = match node {
@@ -89,42 +84,46 @@ impl Disk for DiskHandle {
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
-        self.disk.call(self.generation, |state| {
-            state.tree.check_dir(path)?;
-            state.effect(format_args!("sync folder {path:?}"))?;
-            state.tree.sync_dir(path);
-            Ok(())
-        })
+        self.disk.call(self.generation, |state| state.sync_dir(path))
     }
 
     fn space(&self) -> io::Result<Space> {
         self.disk.call(self.generation, |state| {
+            state.fail(Call::Space)?;
             let (total, used) = (state.capacity, state.tree.used());
             Ok(Space { total, free: total.saturating_sub(used) })
         })
     }
 }
 
+impl FileHandle {
+    fn call<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        self.disk.call(self.generation, |state| {
+            state.check_mount(self.mount)?;
+            act(state)
+        })
+    }
+}
+
 impl File for FileHandle {
     fn len(&self) -> io::Result<u64> {
-        self.disk.call(self.generation, |_| Ok(self.inode.lock().image.len() as u64))
+        self.call(|_| Ok(self.inode.lock().image.len() as u64))
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.disk.call(self.generation, |_| self.inode.lock().image.read(offset, bytes))
+        self.call(|state| state.read(&self.inode, offset, bytes))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let write = |state: &mut super::State| state.write(&self.path, &self.inode, offset, bytes);
-        self.disk.call(self.generation, write)
+        self.call(|state| state.write(&self.path, &self.inode, offset, bytes))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.call(self.generation, |state| state.set_len(&self.path, &self.inode, len))
+        self.call(|state| state.set_len(&self.path, &self.inode, len))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.call(self.generation, |state| state.sync(&self.path, &self.inode))
+        self.call(|state| state.sync(&self.path, &self.inode))
     }
 }
 

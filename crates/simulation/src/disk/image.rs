@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::{Range, RangeInclusive};
 
+use super::injected::{Injected, LOST_BLOCK, LOST_LENGTH, TORN_BLOCK};
 use crate::rng::Rng;
 
 /// What is written back, and lost, as one: a page.
@@ -83,10 +84,24 @@ impl Image {
         self.doomed.append(&mut self.dirty);
     }
 
+    /// True when a sync has nothing to do.
+    pub(super) fn is_clean(&self) -> bool {
+        self.dirty.is_empty() && self.lengths.is_empty()
+    }
+
+    /// Forgets the live bytes whose writeback failed.
+    pub(super) fn drop_lost_pages(&mut self, injected: &mut Injected) {
+        for (block, before) in std::mem::take(&mut self.doomed) {
+            if self.restore(block, &before, |_| true) {
+                injected.count(LOST_BLOCK);
+            }
+        }
+    }
+
     /// Takes the power away: each block that was not synced is kept, lost or
     /// torn, and the length is any that it had since.
-    pub(super) fn crash(&mut self, rng: &mut Rng) {
-        if self.dirty.is_empty() && self.doomed.is_empty() && self.lengths.is_empty() {
+    pub(super) fn crash(&mut self, rng: &mut Rng, injected: &mut Injected) {
+        if self.is_clean() && self.doomed.is_empty() {
             return;
         }
         let lengths = std::mem::take(&mut self.lengths);
@@ -97,29 +112,48 @@ impl Image {
                 range.start() + to_usize(rng.below(span + 1))
             }
         };
+        if len != self.live.len() {
+            injected.count(LOST_LENGTH);
+        }
         self.live.resize(self.live.len().max(self.durable_len).max(len), 0);
         for (block, before) in std::mem::take(&mut self.dirty) {
-            match rng.below(8) {
-                0..=3 => self.restore(block, &before, |_| true),
+            let (is_changed, kind) = match rng.below(8) {
+                0..=3 => (self.restore(block, &before, |_| true), LOST_BLOCK),
                 4 => {
                     let kept = rng.next_u64();
-                    self.restore(block, &before, |sector| kept >> sector & 1 == 0);
+                    (self.restore(block, &before, |sector| kept >> sector & 1 == 0), TORN_BLOCK)
                 }
-                _ => {}
+                _ => continue,
+            };
+            if is_changed {
+                injected.count(kind);
             }
         }
-        for (block, before) in std::mem::take(&mut self.doomed) {
-            self.restore(block, &before, |_| true);
-        }
+        self.drop_lost_pages(injected);
         self.live.truncate(len);
         self.durable_len = len;
     }
 
-    /// Turns one bit, on the device and in memory.
-    pub(super) fn flip(&mut self, offset: u64, bit: u8) {
-        if let Some(byte) = self.live.get_mut(to_usize(offset)) {
-            *byte ^= 1 << (bit % 8);
-        }
+    /// Turns one bit, on the device and in memory; true when there is one.
+    pub(super) fn flip(&mut self, offset: u64, bit: u8) -> bool {
+        let byte = self.live.get_mut(to_usize(offset));
+        byte.map(|byte| *byte ^= 1 << (bit % 8)).is_some()
+    }
+
+    /// What the device has from `offset`, whoever asks; zeros beyond the end.
+    pub(super) fn read_raw(&self, offset: u64, bytes: &mut [u8]) {
+        let start = to_usize(offset).min(self.live.len());
+        let found = &self.live[start..self.live.len().min(start + bytes.len())];
+        bytes[..found.len()].copy_from_slice(found);
+        bytes[found.len()..].fill(0);
+    }
+
+    /// Writes onto the device past the file system, which does not know: no
+    /// longer than the file is, and with no way back.
+    pub(super) fn write_raw(&mut self, offset: u64, bytes: &[u8]) {
+        let start = to_usize(offset).min(self.live.len());
+        let end = self.live.len().min(start + bytes.len());
+        self.live[start..end].copy_from_slice(&bytes[..end - start]);
     }
 
     pub(super) fn make_unreadable(&mut self, range: Range<u64>) {
@@ -140,18 +174,22 @@ impl Image {
         }
     }
 
-    /// Puts back the sectors of `block` that `is_lost` names.
-    fn restore(&mut self, block: usize, before: &[u8], is_lost: impl Fn(usize) -> bool) {
+    /// Puts back the sectors of `block` that `is_lost` names; true when that
+    /// changed a byte.
+    fn restore(&mut self, block: usize, before: &[u8], is_lost: impl Fn(usize) -> bool) -> bool {
         let start = (block * BLOCK_SIZE).min(self.live.len());
         let end = (start + BLOCK_SIZE).min(self.live.len());
+        let mut is_changed = false;
         for (sector, now) in self.live[start..end].chunks_mut(SECTOR_SIZE).enumerate() {
             if is_lost(sector) {
                 let old = before.get(sector * SECTOR_SIZE..).unwrap_or_default();
                 let known = old.len().min(now.len());
+                is_changed |= now[..known] != old[..known] || now[known..].iter().any(|b| *b != 0);
                 now[..known].copy_from_slice(&old[..known]);
                 now[known..].fill(0);
             }
         }
+        is_changed
     }
 }
 
@@ -169,7 +207,7 @@ mod tests {
 
     fn crashed(image: &Image, seed: u64) -> Vec<u8> {
         let mut image = image.clone();
-        image.crash(&mut Rng::new(seed));
+        image.crash(&mut Rng::new(seed), &mut Injected::default());
         image.live
     }
 

@@ -1,32 +1,53 @@
 //! A disk in memory that keeps apart what is *live* and what is *durable*.
 //!
-//! Fault model:
-//! - A power cut keeps what was synced. Of the rest, each 4 KiB block is
-//!   kept, lost or torn by itself, and each name that was not synced with its
-//!   folder is new or old by itself, even when its file was synced. A file
-//!   that was only renamed keeps at least one of its names.
-//! - Every change is an *effect* with a number; the power can be cut at any.
-//! - Scripted: failed syncs (which lose what was dirty), lost writes,
-//!   unreadable ranges, turned bits, planted files, a full or a dead disk.
+//! Fault model, by the numbers of the store's list of faults:
+//! - A power cut (F2) keeps what was synced. Of the rest, each 4 KiB block is
+//!   kept, lost or torn by 512-byte sectors by itself (F3), whatever the order
+//!   of writing, in one file or several (F4); each name that was not synced
+//!   with its folder is new or old by itself, even when its file was synced. A
+//!   file that was only renamed keeps at least one of its names.
+//! - Every change is an *effect* with a number; the power can be cut at any
+//!   (F1).
+//! - The medium: ranges that cannot be read until they are written anew (F5),
+//!   turned bits (F6), files swapped, planted or removed by somebody else
+//!   (F7, F18, F21), a folder copied, or emptied (F18).
+//! - The next calls: a read with a turned bit that the medium does not have
+//!   (F6), a read or write that goes to the wrong place (F7), a write that is
+//!   lost (F8), a sync that fails and loses what was dirty, after which a good
+//!   one proves nothing (F9), an error of any kind from any kind of call (F10,
+//!   F11).
+//! - The volume: full (F10), read-only, not mounted, dead (F11).
 //!
-//! Out of scope here: slow disks, which are the pool's business.
+//! A lost or misdirected write shows at once: no page cache hides it. A folder
+//! whose sync failed keeps its new names undecided, and a later sync settles
+//! them. What took effect is counted, see [`MemoryDisk::faults_injected`].
+//! Where chance decides it is the caller's, or the disk's own, which hangs on
+//! its name and [`MemoryDisk::reseed_faults`] alone.
+//!
+//! Out of scope here: slow disks (F12), which are the pool's business.
 
+mod device;
+mod fault;
 mod handle;
 mod image;
+mod injected;
 mod tree;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dfs_core::data::digest::crc32c;
 use dfs_core::env::Disk;
+
+pub use fault::Call;
 
 use crate::rng::Rng;
 use crate::trace::Trace;
+use device::State;
+use fault::Faults;
 use handle::DiskHandle;
+use injected::Injected;
 use tree::{Node, Tree};
 
 /// What a disk holds when nothing else is said: 1 GiB.
@@ -38,22 +59,6 @@ pub const CAPACITY_DEFAULT_BYTES: u64 = 1 << 30;
 /// test's hands on the device.
 #[derive(Clone)]
 pub struct MemoryDisk(Arc<Mutex<State>>);
-
-struct State {
-    name: String,
-    trace: Trace,
-    tree: Tree,
-    capacity: u64,
-    /// Handles of an earlier generation are dead: their process is.
-    generation: u64,
-    is_on: bool,
-    is_dead: bool,
-    effects: u64,
-    cut_at: Option<u64>,
-    on_power_cut: Option<Arc<dyn Fn() + Send + Sync>>,
-    sync_failures: u32,
-    writes_to_lose: u32,
-}
 
 impl Default for MemoryDisk {
     fn default() -> Self {
@@ -76,8 +81,8 @@ impl MemoryDisk {
             effects: 0,
             cut_at: None,
             on_power_cut: None,
-            sync_failures: 0,
-            writes_to_lose: 0,
+            faults: Faults::new(name),
+            injected: Injected::default(),
         })))
     }
 
@@ -95,11 +100,7 @@ impl MemoryDisk {
     /// The power was cut and is back: handles are dead, and what was not
     /// synced is kept, lost or torn as `rng` decides.
     pub fn crash(&self, rng: &mut Rng) {
-        let mut state = self.state();
-        state.generation += 1;
-        state.is_on = true;
-        state.cut_at = None;
-        state.tree.crash(rng);
+        self.state().crash(rng);
     }
 
     /// Cuts the power just before effect number `effect` (see
@@ -143,16 +144,6 @@ impl MemoryDisk {
         self.state().is_dead = is_dead;
     }
 
-    /// The next `count` syncs of files fail, and lose what was dirty (F9).
-    pub fn fail_next_syncs(&self, count: u32) {
-        self.state().sync_failures = count;
-    }
-
-    /// The next `count` writes say that they worked and change nothing (F8).
-    pub fn lose_next_writes(&self, count: u32) {
-        self.state().writes_to_lose = count;
-    }
-
     /// Makes a range of a file unreadable until it is written anew (F5).
     ///
     /// # Panics
@@ -166,7 +157,10 @@ impl MemoryDisk {
     /// # Panics
     /// When there is no such file.
     pub fn flip(&self, path: &str, offset: u64, bit: u8) {
-        self.state().file(path).lock().image.flip(offset, bit);
+        let mut state = self.state();
+        if state.file(path).lock().image.flip(offset, bit) {
+            state.injected.count(injected::FLIPPED_BIT);
+        }
     }
 
     /// All files with their lengths in bytes, in order of path.
@@ -226,6 +220,7 @@ impl MemoryDisk {
             return Err(io::Error::other("simulated I/O error: the process is gone"));
         }
         if state.is_dead {
+            state.injected.count(injected::DEAD_DISK);
             return Err(io::Error::other("simulated I/O error: the disk does not answer"));
         }
         let result = act(&mut state);
@@ -235,75 +230,6 @@ impl MemoryDisk {
             hook();
         }
         result
-    }
-}
-
-impl State {
-    /// Counts an effect and notes it, unless the power is cut at it.
-    fn effect(&mut self, what: fmt::Arguments<'_>) -> io::Result<()> {
-        if self.cut_at == Some(self.effects) {
-            self.is_on = false;
-            self.trace.event(&self.name, format_args!("power cut before: {what}"));
-            return Err(io::Error::other("simulated I/O error: power cut"));
-        }
-        self.effects += 1;
-        self.trace.event(&self.name, what);
-        Ok(())
-    }
-
-    fn create(&mut self, path: &str) -> io::Result<tree::Inode> {
-        self.effect(format_args!("create {path}"))?;
-        self.tree.create(path)
-    }
-
-    fn write(
-        &mut self,
-        path: &str,
-        inode: &tree::Inode,
-        offset: u64,
-        bytes: &[u8],
-    ) -> io::Result<()> {
-        let sum = crc32c(&[bytes]);
-        let len = bytes.len();
-        self.effect(format_args!("write {path} at {offset} {len} bytes {sum:08x}"))?;
-        let mut file = inode.lock();
-        let end = offset.saturating_add(len as u64);
-        self.tree.reserve(&file, end, self.capacity)?;
-        if self.writes_to_lose > 0 {
-            self.writes_to_lose -= 1;
-            let grown = (file.image.len() as u64).max(end);
-            file.set_len(&mut self.tree, grown);
-        } else {
-            file.write(&mut self.tree, offset, bytes);
-        }
-        Ok(())
-    }
-
-    fn set_len(&mut self, path: &str, inode: &tree::Inode, len: u64) -> io::Result<()> {
-        self.effect(format_args!("cut {path} to {len} bytes"))?;
-        let mut file = inode.lock();
-        self.tree.reserve(&file, len, self.capacity)?;
-        file.set_len(&mut self.tree, len);
-        Ok(())
-    }
-
-    fn sync(&mut self, path: &str, inode: &tree::Inode) -> io::Result<()> {
-        self.effect(format_args!("sync {path}"))?;
-        if self.sync_failures > 0 {
-            self.sync_failures -= 1;
-            inode.lock().image.fail_sync();
-            return Err(io::Error::other("simulated I/O error: sync failed"));
-        }
-        inode.lock().image.sync();
-        Ok(())
-    }
-
-    fn file(&self, path: &str) -> tree::Inode {
-        self.tree.file(path).unwrap_or_else(|| {
-            let files: BTreeSet<String> =
-                self.tree.files().into_iter().map(|(path, _)| path).collect();
-            panic!("{} has no file {path}; it has {files:?}", self.name)
-        })
     }
 }
 

@@ -1,11 +1,13 @@
 //! The names of a disk: as they are now, and as a power cut finds them.
 
+mod crash;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::image::{BLOCK_SIZE, Image};
-use crate::rng::Rng;
+use super::injected::Injected;
 
 /// A file, whatever its names.
 #[derive(Debug, Clone)]
@@ -15,8 +17,8 @@ pub(super) struct Inode(Arc<Mutex<Body>>);
 #[derive(Debug, Default, Clone)]
 pub(super) struct Body {
     pub(super) image: Image,
-    /// Whether a live name leads to it; only then it takes space.
-    is_linked: bool,
+    /// The live name that leads to it; only with one it takes space.
+    name: Option<String>,
 }
 
 /// What a name stands for.
@@ -31,6 +33,9 @@ pub(super) enum Node {
 pub(super) struct Tree {
     live: BTreeMap<String, Node>,
     durable: BTreeMap<String, Node>,
+    /// Every name that is not the same in both, so that a sync or a power cut
+    /// need not look at all others.
+    unsynced: BTreeSet<String>,
     /// Bytes of live files, in whole blocks.
     used: u64,
 }
@@ -38,6 +43,14 @@ pub(super) struct Tree {
 impl Inode {
     pub(super) fn lock(&self) -> MutexGuard<'_, Body> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn live_name(&self) -> Option<String> {
+        self.lock().name.clone()
     }
 
     fn new(body: Body) -> Self {
@@ -59,7 +72,7 @@ impl Body {
     }
 
     fn space(&self) -> u64 {
-        if self.is_linked { in_blocks(self.image.len() as u64) } else { 0 }
+        if self.name.is_some() { in_blocks(self.image.len() as u64) } else { 0 }
     }
 }
 
@@ -67,7 +80,7 @@ impl Node {
     fn is_same(&self, other: &Node) -> bool {
         match (self, other) {
             (Node::Dir, Node::Dir) => true,
-            (Node::File(a), Node::File(b)) => Arc::ptr_eq(&a.0, &b.0),
+            (Node::File(a), Node::File(b)) => a.is_same(b),
             _ => false,
         }
     }
@@ -102,8 +115,8 @@ impl Tree {
         if self.live.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let inode = Inode::new(Body { is_linked: true, ..Body::default() });
-        self.live.insert(path.to_owned(), Node::File(inode.clone()));
+        let inode = Inode::new(Body { name: Some(path.to_owned()), ..Body::default() });
+        self.set_live(path, Some(Node::File(inode.clone())));
         Ok(inode)
     }
 
@@ -112,7 +125,7 @@ impl Tree {
             match self.live.get(above) {
                 Some(Node::Dir) => {}
                 Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-                None => drop(self.live.insert(above.to_owned(), Node::Dir)),
+                None => self.set_live(above, Some(Node::Dir)),
             }
         }
         Ok(())
@@ -126,8 +139,9 @@ impl Tree {
         }
         if from != to {
             self.unlink(to);
-            self.live.remove(from);
-            self.live.insert(to.to_owned(), Node::File(inode));
+            inode.lock().name = Some(to.to_owned());
+            self.set_live(from, None);
+            self.set_live(to, Some(Node::File(inode)));
         }
         Ok(())
     }
@@ -155,21 +169,26 @@ impl Tree {
         in_folder(&self.live, path)
     }
 
+    /// Whether a folder has names that its next sync makes durable.
+    pub(super) fn is_unsynced(&self, path: &str) -> bool {
+        self.unsynced_in(path).next().is_some()
+    }
+
     /// Makes the names in a folder durable.
     pub(super) fn sync_dir(&mut self, path: &str) {
-        let paths = |names: &BTreeMap<String, Node>| -> BTreeSet<String> {
-            in_folder(names, path).map(|(name, _)| join(path, name)).collect()
-        };
-        for name in &paths(&self.durable) | &paths(&self.live) {
+        let names: Vec<String> = self.unsynced_in(path).map(str::to_owned).collect();
+        for name in names {
             // A file that was renamed away keeps a name: the new one becomes
             // durable together with the loss of the old one.
             if let Some(Node::File(moved)) = self.durable.get(&name)
-                && !self.live.get(&name).is_some_and(|node| node.is_same(&self.durable[&name]))
-                && let Some(now) = self.live_name_of(moved)
+                && !self.is_settled(&name)
+                && let Some(now) = moved.live_name()
             {
                 let node = Node::File(moved.clone());
+                self.unsynced.remove(&now);
                 self.durable.insert(now, node);
             }
+            self.unsynced.remove(&name);
             match self.live.get(&name) {
                 Some(node) => drop(self.durable.insert(name, node.clone())),
                 None => drop(self.durable.remove(&name)),
@@ -177,73 +196,57 @@ impl Tree {
         }
     }
 
+    /// All files with bytes but `inode`, with their lengths.
+    pub(super) fn others(&self, inode: &Inode) -> Vec<(Inode, u64)> {
+        let other = |node: &Node| match node {
+            Node::File(file) if !file.is_same(inode) => {
+                let len = file.lock().image.len() as u64;
+                (len > 0).then(|| (file.clone(), len))
+            }
+            _ => None,
+        };
+        self.live.values().filter_map(other).collect()
+    }
+
+    /// See [`Image::drop_lost_pages`].
+    pub(super) fn drop_lost_pages(&mut self, injected: &mut Injected) {
+        for node in self.live.values() {
+            if let Node::File(inode) = node {
+                inode.lock().image.drop_lost_pages(injected);
+            }
+        }
+    }
+
     /// Fails when a file that grows to `len` bytes does not fit.
     pub(super) fn reserve(&self, body: &Body, len: u64, capacity: u64) -> io::Result<()> {
         let grown = in_blocks(len).saturating_sub(in_blocks(body.image.len() as u64));
-        if grown > 0 && body.is_linked && self.used.saturating_add(grown) > capacity {
+        if grown > 0 && body.name.is_some() && self.used.saturating_add(grown) > capacity {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
 
-    /// The power was cut: decides name by name, then file by file.
-    pub(super) fn crash(&mut self, rng: &mut Rng) {
-        let all: BTreeSet<String> = self.live.keys().chain(self.durable.keys()).cloned().collect();
-        let mut is_new = BTreeMap::new();
-        for path in &all {
-            let is_settled = match (self.live.get(path), self.durable.get(path)) {
-                (Some(live), Some(durable)) => live.is_same(durable),
-                _ => false,
-            };
-            is_new.insert(path.clone(), is_settled || rng.chance(1, 2));
-        }
-        let mut after = BTreeMap::new();
-        for path in all {
-            let durable = self.durable.get(&path);
-            let lost_both = match durable {
-                Some(Node::File(inode)) if is_new[&path] && !self.live.contains_key(&path) => {
-                    self.live_name_of(inode).is_some_and(|name| !is_new[&name])
-                }
-                _ => false,
-            };
-            let chosen = if is_new[&path] && !lost_both { self.live.get(&path) } else { durable };
-            if let Some(node) = chosen {
-                let node = node.deep_clone();
-                after.insert(path, node);
-            }
-        }
-        let dirs: BTreeSet<String> = after
-            .iter()
-            .filter(|(_, node)| matches!(node, Node::Dir))
-            .map(|(path, _)| path.clone())
-            .collect();
-        after.retain(|path, _| ancestors(path).all(|above| dirs.contains(above)));
-        for node in after.values() {
-            if let Node::File(inode) = node {
-                inode.lock().image.crash(rng);
-            }
-        }
-        self.settle(after);
-    }
-
     pub(super) fn plant(&mut self, path: &str, bytes: &[u8]) {
-        let mut body = Body { is_linked: true, ..Body::default() };
+        let mut body = Body { name: Some(path.to_owned()), ..Body::default() };
         body.image.write(0, bytes);
         body.image.sync();
         for above in ancestors(path) {
             self.live.insert(above.to_owned(), Node::Dir);
             self.durable.insert(above.to_owned(), Node::Dir);
+            self.unsynced.remove(above);
         }
         self.unlink(path);
         self.used += body.space();
         let node = Node::File(Inode::new(body));
         self.live.insert(path.to_owned(), node.clone());
         self.durable.insert(path.to_owned(), node);
+        self.unsynced.remove(path);
     }
 
     pub(super) fn unplant(&mut self, path: &str) {
         self.unlink(path);
         self.durable.remove(path);
+        self.unsynced.remove(path);
     }
 
     /// A copy of what is live, as if it had been synced.
@@ -261,31 +264,57 @@ impl Tree {
 
     fn settle(&mut self, names: BTreeMap<String, Node>) {
         self.used = 0;
-        for node in names.values() {
+        for (path, node) in &names {
             if let Node::File(inode) = node {
                 let mut body = inode.lock();
-                body.is_linked = true;
+                body.name = Some(path.clone());
                 self.used += body.space();
             }
         }
         self.durable = names.clone();
         self.live = names;
+        self.unsynced.clear();
+    }
+
+    /// Changes what a live name stands for.
+    fn set_live(&mut self, path: &str, node: Option<Node>) {
+        match node {
+            Some(node) => drop(self.live.insert(path.to_owned(), node)),
+            None => drop(self.live.remove(path)),
+        }
+        if self.is_settled(path) {
+            self.unsynced.remove(path);
+        } else {
+            self.unsynced.insert(path.to_owned());
+        }
+    }
+
+    /// Whether a name stands for the same after a power cut.
+    fn is_settled(&self, path: &str) -> bool {
+        match (self.live.get(path), self.durable.get(path)) {
+            (Some(live), Some(durable)) => live.is_same(durable),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// The paths of the unsynced names in one folder.
+    fn unsynced_in(&self, path: &str) -> impl Iterator<Item = &str> {
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let from = self.unsynced.range(prefix.clone()..).map(String::as_str);
+        let (start, len) = (prefix.clone(), prefix.len());
+        from.take_while(move |path| path.starts_with(&start))
+            .filter(move |path| !path[len..].contains('/'))
     }
 
     fn unlink(&mut self, path: &str) {
-        if let Some(Node::File(inode)) = self.live.remove(path) {
+        if let Some(Node::File(inode)) = self.live.get(path).cloned() {
             let mut body = inode.lock();
             self.used -= body.space();
-            body.is_linked = false;
+            body.name = None;
+            drop(body);
+            self.set_live(path, None);
         }
-    }
-
-    fn live_name_of(&self, inode: &Inode) -> Option<String> {
-        if !inode.lock().is_linked {
-            return None;
-        }
-        let wanted = Node::File(inode.clone());
-        self.live.iter().find(|(_, node)| node.is_same(&wanted)).map(|(path, _)| path.clone())
     }
 
     fn check_parent(&self, path: &str) -> io::Result<()> {
@@ -307,10 +336,6 @@ impl Node {
 
 fn in_blocks(len: u64) -> u64 {
     len.next_multiple_of(BLOCK_SIZE as u64)
-}
-
-fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 /// The folders above a path, the highest first.
