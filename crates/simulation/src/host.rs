@@ -2,7 +2,7 @@
 //! network, a clock that may be wrong.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dfs_core::api::{CoordinatorService, NodeService};
@@ -28,7 +28,7 @@ pub struct Host {
     panics: Panics,
     seed: u64,
     disk_latency_us: Arc<AtomicU64>,
-    wall_skew_ms: Arc<AtomicI64>,
+    wall: Arc<HostClock>,
     process: Mutex<Process>,
 }
 
@@ -63,7 +63,7 @@ impl Host {
             panics,
             seed,
             disk_latency_us: Arc::default(),
-            wall_skew_ms: Arc::default(),
+            wall: Arc::default(),
             process: Mutex::new(Process {
                 starts: 0,
                 tasks,
@@ -113,7 +113,7 @@ impl Host {
             disk: self.disk.handle(),
             pool: Arc::new(pool),
             random: Arc::new(SeededRandom::new(chance)),
-            wall: Arc::new(HostClock(self.wall_skew_ms.clone())),
+            wall: self.wall.clone(),
             spawner: Arc::new(process.tasks.clone()),
             peers: Arc::new(SimulatedPeers::new(self.net.clone(), &self.name)),
         };
@@ -190,7 +190,19 @@ impl Host {
 
     /// Sets its wall clock off by this much (F16).
     pub fn set_wall_skew_ms(&self, skew_ms: i64) {
-        self.wall_skew_ms.store(skew_ms, Ordering::Relaxed);
+        self.wall.hands().skew_ms = skew_ms;
+    }
+
+    /// Makes its wall clock gain so many parts in a million from now on, or
+    /// lose them (F16): 1,000,000 is twice the right speed, -1,000,000 is
+    /// none, 0 the right one. What it gained so far, it keeps.
+    pub fn set_wall_drift_ppm(&self, drift_ppm: i64) {
+        self.wall.turn(|hands| hands.drift_ppm = drift_ppm);
+    }
+
+    /// Stops its wall clock, or lets it go on from where it stood (F16).
+    pub fn set_wall_frozen(&self, is_frozen: bool) {
+        self.wall.turn(|hands| hands.is_frozen = is_frozen);
     }
 
     pub(crate) fn tasks(&self) -> TaskGroup {
@@ -210,12 +222,52 @@ impl Host {
     }
 }
 
-/// Virtual time as people read it.
-struct HostClock(Arc<AtomicI64>);
+/// Virtual time as people read it: right at first, then as wrong as it was
+/// told to be. The monotonic clock is another one, and always right.
+#[derive(Default)]
+struct HostClock(Mutex<Hands>);
+
+#[derive(Default)]
+struct Hands {
+    /// True time since the world began when the speed was set last, and what
+    /// the clock had counted by then.
+    since_ms: u64,
+    counted_ms: i64,
+    drift_ppm: i64,
+    is_frozen: bool,
+    skew_ms: i64,
+}
+
+impl HostClock {
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the speed, from now on.
+    fn turn(&self, change: impl FnOnce(&mut Hands)) {
+        let mut hands = self.hands();
+        let now_ms = trace::elapsed_ms();
+        hands.counted_ms = hands.counted_ms(now_ms);
+        hands.since_ms = now_ms;
+        change(&mut hands);
+    }
+}
+
+impl Hands {
+    fn counted_ms(&self, now_ms: u64) -> i64 {
+        if self.is_frozen {
+            return self.counted_ms;
+        }
+        let true_ms = i128::from(now_ms - self.since_ms);
+        let counted_ms = true_ms * (1_000_000 + i128::from(self.drift_ppm)) / 1_000_000;
+        self.counted_ms.saturating_add(i64::try_from(counted_ms).unwrap_or(i64::MAX))
+    }
+}
 
 impl WallClock for HostClock {
     fn now_ms(&self) -> u64 {
-        let true_ms = WALL_START_MS + trace::elapsed_ms();
-        true_ms.saturating_add_signed(self.0.load(Ordering::Relaxed))
+        let hands = self.hands();
+        let counted_ms = hands.counted_ms(trace::elapsed_ms());
+        WALL_START_MS.saturating_add_signed(counted_ms).saturating_add_signed(hands.skew_ms)
     }
 }
