@@ -108,8 +108,11 @@ impl Image {
         let len = match lengths.get(to_usize(rng.below(lengths.len() as u64 + 1))) {
             None => self.durable_len,
             Some(range) => {
+                // All of it half the time: an end that was never synced and is
+                // there all the same is as hard on a reader as a torn one.
                 let span = (range.end() - range.start()) as u64;
-                range.start() + to_usize(rng.below(span + 1))
+                let is_whole = rng.chance(1, 2);
+                range.start() + to_usize(if is_whole { span } else { rng.below(span + 1) })
             }
         };
         if len != self.live.len() {
