@@ -255,7 +255,8 @@ impl MemoryDisk {
     /// While set, all that would change something fails with
     /// `ReadOnlyFilesystem`, and reads go on (F11): a volume that the kernel
     /// made read-only after an error. What was dirty then is lost at its
-    /// sync.
+    /// sync. Files are opened as ever, though the seam opens them for writing
+    /// too; where that is refused, see [`Call::Open`].
     pub fn set_read_only(&self, is_read_only: bool) {
         self.state().faults.is_read_only = is_read_only;
     }
