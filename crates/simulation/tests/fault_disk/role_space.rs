@@ -47,14 +47,18 @@ async fn fail_each(world: &World, call: Call, kind: ErrorKind, len: usize) -> u3
         let is_told = node.summary().await.trouble.is_some();
         assert_eq!(is_told, kind != ErrorKind::StorageFull, "{what}: full is not broken");
         check_before(&node, &what).await;
-        // What failed is not there after a power cut either.
-        let crashed = world.add_host(&format!("{}-copy", host.name()), 1);
-        crashed.disk().copy_from(host.disk());
+        let as_it_failed = MemoryDisk::default();
+        as_it_failed.copy_from(host.disk());
         write_chunk(&node, 9, len).await.expect(&what);
         host.crash();
         let node = start(&host).await;
         check_before(&node, &what).await;
         assert_eq!(read_chunk(&node, 9).await, Ok(chunk(9, len).whole()), "{what}");
+        // What failed is not found by the next start either.
+        host.disk().copy_from(&as_it_failed);
+        let node = start(&host).await;
+        assert_eq!(held(&node, 9).await, None, "{what}");
+        check_before(&node, &what).await;
         host.kill();
     }
     panic!("{call:?}: a write of {len} bytes has no end")
