@@ -17,6 +17,9 @@ use super::tree::{Inode, Node, Tree};
 use crate::rng::Rng;
 use crate::trace::Trace;
 
+/// See [`MemoryDisk::on_effect`](super::MemoryDisk::on_effect).
+pub(super) type OnEffect = Box<dyn Fn(fmt::Arguments<'_>) -> bool + Send + Sync>;
+
 /// A disk, behind its lock.
 pub(super) struct State {
     pub(super) name: String,
@@ -30,6 +33,9 @@ pub(super) struct State {
     pub(super) effects: u64,
     pub(super) cut_at: Option<u64>,
     pub(super) on_power_cut: Option<Arc<dyn Fn() + Send + Sync>>,
+    pub(super) on_effect: Option<OnEffect>,
+    /// The process was stopped at an effect, and is to be told.
+    pub(super) is_stopping: bool,
     pub(super) faults: Faults,
     pub(super) injected: Injected,
 }
@@ -229,6 +235,11 @@ impl State {
             self.injected.count(POWER_CUT);
             self.trace.event(&self.name, format_args!("power cut before: {what}"));
             return Err(io::Error::other("simulated I/O error: power cut"));
+        }
+        if self.on_effect.as_ref().is_some_and(|hook| !hook(what)) {
+            self.generation += 1;
+            self.is_stopping = true;
+            return Err(io::Error::other("simulated I/O error: the process is gone"));
         }
         self.effects += 1;
         self.trace.event(&self.name, what);

@@ -83,6 +83,8 @@ impl MemoryDisk {
             on_power_cut: None,
             faults: Faults::new(name),
             injected: Injected::default(),
+            on_effect: None,
+            is_stopping: false,
         })))
     }
 
@@ -113,6 +115,13 @@ impl MemoryDisk {
     /// What is done when the power is cut at an effect.
     pub fn on_power_cut(&self, hook: impl Fn() + Send + Sync + 'static) {
         self.state().on_power_cut = Some(Arc::new(hook));
+    }
+
+    /// What is asked before each effect. On `false` it does not take place,
+    /// its process is gone, and what is done on a power cut is done. The hook
+    /// must not reach for this disk.
+    pub fn on_effect(&self, hook: impl Fn(fmt::Arguments<'_>) -> bool + Send + Sync + 'static) {
+        self.state().on_effect = Some(Box::new(hook));
     }
 
     /// How many effects there were: creations, writes, cuts, syncs, renames,
@@ -224,7 +233,8 @@ impl MemoryDisk {
             return Err(io::Error::other("simulated I/O error: the disk does not answer"));
         }
         let result = act(&mut state);
-        let hook = if state.is_on { None } else { state.on_power_cut.clone() };
+        let is_stopping = std::mem::take(&mut state.is_stopping) || !state.is_on;
+        let hook = if is_stopping { state.on_power_cut.clone() } else { None };
         drop(state);
         if let Some(hook) = hook {
             hook();
