@@ -12,6 +12,7 @@ use crate::disk::MemoryDisk;
 use crate::net::{Net, SimulatedPeers};
 use crate::pool::InlinePool;
 use crate::rng::{Rng, SeededRandom};
+use crate::step::By;
 use crate::task::{Panics, Running, TaskGroup};
 use crate::trace::{self, Trace};
 
@@ -30,6 +31,8 @@ pub struct Host {
     disk_latency_us: Arc<AtomicU64>,
     wall: Arc<HostClock>,
     process: Mutex<Process>,
+    /// A stop that waits until the disk call in which it fell lets go.
+    due: Mutex<Option<By>>,
 }
 
 /// What runs on a machine now.
@@ -72,14 +75,36 @@ impl Host {
                 env: None,
                 crash_rng: Rng::derive(seed, &format!("{name}/crash")),
             }),
+            due: Mutex::default(),
         });
-        let weak = Arc::downgrade(&host);
-        host.disk.on_power_cut(move || {
-            if let Some(host) = weak.upgrade() {
-                host.kill();
+        host.watch_disk();
+        host
+    }
+
+    /// Counts the effects of its disk as steps, and ends the process at the
+    /// one at which it is due to end.
+    fn watch_disk(self: &Arc<Self>) {
+        let (weak, steps) = (Arc::downgrade(self), self.net.steps().clone());
+        let name = self.name.clone();
+        self.disk.on_effect(move |what| {
+            let Some(due) = steps.next(&name, what) else { return true };
+            let Some(host) = weak.upgrade() else { return true };
+            if due.host == name {
+                *host.due() = Some(due.by);
+                return false;
+            }
+            host.net.stop(&due);
+            true
+        });
+        let weak = Arc::downgrade(self);
+        self.disk.on_power_cut(move || {
+            let Some(host) = weak.upgrade() else { return };
+            let due = host.due().take();
+            match due {
+                Some(by) => host.stop(by),
+                None => host.kill(),
             }
         });
-        host
     }
 
     /// Its name.
@@ -115,7 +140,11 @@ impl Host {
             random: Arc::new(SeededRandom::new(chance)),
             wall: self.wall.clone(),
             spawner: Arc::new(process.tasks.clone()),
-            peers: Arc::new(SimulatedPeers::new(self.net.clone(), &self.name)),
+            peers: Arc::new(SimulatedPeers::new(
+                self.net.clone(),
+                &self.name,
+                process.tasks.clone(),
+            )),
         };
         process.env = Some(env.clone());
         env
@@ -172,6 +201,40 @@ impl Host {
         self.disk.crash(&mut process.crash_rng);
     }
 
+    /// Stops it in one way or the other, also from inside of its own process.
+    pub(crate) fn stop(&self, by: By) {
+        match by {
+            By::Kill => self.kill(),
+            By::PowerCut => self.crash(),
+        }
+    }
+
+    /// Freezes its process (F15), as `SIGSTOP` does: none of its tasks runs.
+    /// Calls to it are taken and not answered, calls from it stand still.
+    pub fn pause(&self) {
+        let tasks = self.tasks();
+        if !tasks.is_paused() && !tasks.has_ended() {
+            self.trace.event(&self.name, format_args!("paused"));
+            tasks.pause();
+        }
+    }
+
+    /// Lets its process run on. Timers that came due meanwhile fire now. A
+    /// process that was killed while it was paused is not brought back.
+    pub fn resume(&self) {
+        let tasks = self.tasks();
+        if tasks.is_paused() {
+            self.trace.event(&self.name, format_args!("resumed"));
+            tasks.resume();
+        }
+    }
+
+    /// True while its process is frozen.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.tasks().is_paused()
+    }
+
     /// Makes the next power cuts take other things than they would.
     pub fn reseed_power_cuts(&self, seed: u64) {
         self.process().crash_rng = Rng::derive(self.seed ^ seed, &self.name);
@@ -215,6 +278,10 @@ impl Host {
 
     pub(crate) fn coordinator(&self) -> Option<Arc<dyn CoordinatorService>> {
         self.process().coordinator.clone()
+    }
+
+    fn due(&self) -> MutexGuard<'_, Option<By>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn process(&self) -> MutexGuard<'_, Process> {

@@ -8,7 +8,8 @@
 //! - [`world`]: a seed, virtual time, hosts: where a scenario runs.
 //! - [`host`], [`task`], [`pool`], [`rng`]: a machine and its one process.
 //! - [`disk`]: what was synced and what was not, and every way to lose it.
-//! - [`net`]: latency, loss, partitions, streams that are cut.
+//! - [`net`]: latency, loss, doubles, resets, partitions, half-open streams.
+//! - [`step`]: the number of every effect, and stops just before one.
 //! - [`cluster`]: the real roles on hosts of their own, started and stopped.
 //! - [`oracle`]: what must hold, worked out without the code under test.
 //! - [`sample`]: chunks and stripes as a client makes them.
@@ -23,6 +24,7 @@ pub mod oracle;
 pub mod pool;
 pub mod rng;
 pub mod sample;
+pub mod step;
 pub mod task;
 pub mod trace;
 pub mod world;
@@ -31,5 +33,6 @@ pub use disk::MemoryDisk;
 pub use host::Host;
 pub use net::Net;
 pub use rng::Rng;
+pub use step::{By, Stop, Whom};
 pub use task::Ended;
 pub use world::World;

@@ -1,10 +1,16 @@
-//! The tasks of one process, which end together when it is killed.
+//! The tasks of one process: they end together when it is killed, and stand
+//! still together while it is paused.
+//!
+//! Whoever stops a process may be one of its own tasks. What such a task does
+//! until it next waits has no effect: its disk handle is dead, it sends
+//! nothing, and what it returns is thrown away.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use dfs_core::env::{Spawner, Task};
 use futures_util::FutureExt;
@@ -16,14 +22,24 @@ const SWEEP_AT: usize = 64;
 
 /// The tasks of one run of one process. Clones are the same group.
 #[derive(Clone, Default)]
-pub struct TaskGroup(Arc<Mutex<State>>);
+pub struct TaskGroup(Arc<Group>);
+
+#[derive(Default)]
+struct Group {
+    has_ended: AtomicBool,
+    is_paused: AtomicBool,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
     handles: Vec<AbortHandle>,
-    has_ended: bool,
     sweep_at: usize,
     panics: Panics,
+    /// Tasks that were due while the process was paused, in that order.
+    parked: Vec<Waker>,
+    /// Tasks that shall end once the process goes on.
+    to_abort: Vec<AbortHandle>,
 }
 
 /// Panics of all tasks of a world: none is ever right.
@@ -44,7 +60,7 @@ pub struct Running<T> {
 impl TaskGroup {
     pub(crate) fn new(panics: Panics) -> Self {
         let state = State { panics, sweep_at: SWEEP_AT, ..State::default() };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Group { state: Mutex::new(state), ..Group::default() }))
     }
 
     /// Sets `work` going; it goes on when the answer is not waited for.
@@ -53,19 +69,22 @@ impl TaskGroup {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Running<T> {
         let (sender, result) = oneshot::channel();
-        let mut state = self.state();
-        if state.has_ended {
+        if self.has_ended() {
             return Running { result, task: None };
         }
-        let panics = state.panics.clone();
+        let group = self.clone();
         let task = tokio::spawn(async move {
-            match AssertUnwindSafe(work).catch_unwind().await {
+            let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+            let outcome = poll_fn(|context| group.poll(work.as_mut(), context)).await;
+            match outcome {
                 // Whoever set it going may have lost interest.
-                Ok(value) => drop(sender.send(value)),
-                Err(panic) => panics.note(panic.as_ref()),
+                Some(Ok(value)) => drop(sender.send(value)),
+                Some(Err(panic)) => group.state().panics.note(panic.as_ref()),
+                None => {}
             }
         });
         let handle = task.abort_handle();
+        let mut state = self.state();
         if state.handles.len() >= state.sweep_at {
             state.handles.retain(|handle| !handle.is_finished());
             state.sweep_at = SWEEP_AT.max(2 * state.handles.len());
@@ -76,23 +95,88 @@ impl TaskGroup {
 
     /// Ends all tasks where they stand, and whatever is set going later.
     pub fn end(&self) {
+        self.0.has_ended.store(true, Ordering::Relaxed);
+        self.0.is_paused.store(false, Ordering::Relaxed);
         let mut state = self.state();
-        state.has_ended = true;
         let handles = std::mem::take(&mut state.handles);
+        let parked = std::mem::take(&mut state.parked);
         drop(state);
         for handle in handles {
             handle.abort();
         }
+        // Of what waits outside of any task, such as a test's own call.
+        parked.into_iter().for_each(Waker::wake);
     }
 
     /// True once the process has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.state().has_ended
+        self.0.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Lets no task run on until [`TaskGroup::resume`].
+    pub(crate) fn pause(&self) {
+        if !self.has_ended() {
+            self.0.is_paused.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets all tasks run on, those first that were due first.
+    pub(crate) fn resume(&self) {
+        self.0.is_paused.store(false, Ordering::Relaxed);
+        let mut state = self.state();
+        let to_abort = std::mem::take(&mut state.to_abort);
+        let parked = std::mem::take(&mut state.parked);
+        drop(state);
+        to_abort.iter().for_each(AbortHandle::abort);
+        parked.into_iter().for_each(Waker::wake);
+    }
+
+    /// True while no task may run.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.0.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// Ends at once, unless the process is paused: then when it goes on.
+    pub(crate) async fn unpaused(&self) {
+        poll_fn(|context| if self.parks(context) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+
+    /// Ends one task, as a server drops the work of a caller that went away:
+    /// a paused one when it comes to hear of it.
+    pub(crate) fn abort<T>(&self, running: &mut Running<T>) {
+        let Some(task) = running.task.take() else { return };
+        if self.is_paused() {
+            self.state().to_abort.push(task);
+        } else {
+            task.abort();
+        }
+    }
+
+    /// One step of a task; `None` when the process ended in the midst of it.
+    fn poll<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<T>> {
+        if self.parks(context) {
+            return Poll::Pending;
+        }
+        let polled = work.poll(context);
+        polled.map(|value| if self.has_ended() { None } else { Some(value) })
+    }
+
+    fn parks(&self, context: &Context<'_>) -> bool {
+        let is_paused = self.is_paused();
+        if is_paused {
+            self.state().parked.push(context.waker().clone());
+        }
+        is_paused
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,45 +186,11 @@ impl Spawner for TaskGroup {
     }
 }
 
-impl<T> Running<T> {
-    /// The same, and the task ends when nobody waits for it any more: as a
-    /// server drops the work of a caller that went away.
-    pub(crate) fn ends_with_caller(self) -> EndsWithCaller<T> {
-        EndsWithCaller(self)
-    }
-}
-
 impl<T> Future for Running<T> {
     type Output = Result<T, Ended>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.result).poll(context).map_err(|_| Ended)
-    }
-}
-
-/// See [`Running::ends_with_caller`].
-pub(crate) struct EndsWithCaller<T>(Running<T>);
-
-impl<T> EndsWithCaller<T> {
-    /// Lets the task go on by itself.
-    pub(crate) fn let_go(mut self) {
-        self.0.task = None;
-    }
-}
-
-impl<T> Future for EndsWithCaller<T> {
-    type Output = Result<T, Ended>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl<T> Drop for EndsWithCaller<T> {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.task.take() {
-            task.abort();
-        }
     }
 }
 

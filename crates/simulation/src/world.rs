@@ -10,6 +10,7 @@ use dfs_core::data::digest::Digest;
 use crate::host::Host;
 use crate::net::Net;
 use crate::rng::Rng;
+use crate::step::{Steps, Stop, Whom};
 use crate::task::Panics;
 use crate::trace::{self, Trace};
 
@@ -102,6 +103,33 @@ impl World {
         hosts.get(name).unwrap_or_else(|| panic!("there is no host {name}")).clone()
     }
 
+    /// How many steps there were so far (see [`crate::step`]): the number of
+    /// the next one.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.net.steps().count()
+    }
+
+    /// Stops a process just before step number `step` would take place, from
+    /// 0. A stop that was set before and has not taken place is forgotten.
+    ///
+    /// # Panics
+    /// When the host that is named does not exist, or the step is over.
+    pub fn stop_at(&self, step: u64, who: Stop) {
+        if let Whom::Host(name) = &who.whom {
+            let _ = self.host(name);
+        }
+        assert!(step >= self.steps(), "step {step} is over, the next is {}", self.steps());
+        self.net.steps().arm(step, who);
+    }
+
+    /// Whether the last [`World::stop_at`] took place: which host was
+    /// stopped, how, and before what.
+    #[must_use]
+    pub fn stopped(&self) -> Option<String> {
+        self.net.steps().stopped()
+    }
+
     /// Lets virtual time pass.
     pub async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -130,7 +158,8 @@ fn run_in<T>(seed: u64, trace: Trace, scenario: impl AsyncFnOnce(&World) -> T) -
     runtime.block_on(async {
         trace::start_clock();
         let panics = Panics::default();
-        let net = Net::new(Rng::derive(seed, "net"), trace.clone());
+        let steps = Steps::new(trace.clone());
+        let net = Net::new(Rng::derive(seed, "net"), trace.clone(), steps);
         let world = World { seed, net, trace, panics: panics.clone(), hosts: Mutex::default() };
         let value = tokio::time::timeout(SCENARIO_TIME_MAX, scenario(&world)).await;
         world.close();

@@ -27,7 +27,7 @@ impl CoordinatorLink {
     async fn ask<T: Send + 'static, F>(
         &self,
         what: &'static str,
-        ask: impl FnOnce(Service) -> F + Send,
+        ask: impl FnOnce(Service) -> F + Clone + Send + 'static,
     ) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
@@ -43,7 +43,7 @@ impl CoordinatorService for CoordinatorLink {
     }
 
     async fn leave(&self, cluster: ClusterId, node: NodeId, session: SessionId) -> Result<()> {
-        let ask = |to: Service| async move { to.leave(cluster, node, session).await };
+        let ask = move |to: Service| async move { to.leave(cluster, node, session).await };
         self.ask("leave", ask).await
     }
 

@@ -1,28 +1,52 @@
 //! The network: who is reached under which address, and how well.
 //!
-//! Fault model: every message takes a latency with jitter; it may be lost,
-//! for ever (then the caller waits for its timeout and hears `Unavailable`);
-//! a direction between two hosts may be cut. The loss of an answer keeps its
-//! effect. A process that dies resets what was open; a cut link does not, its
-//! ends find out by themselves after [`SILENCE_MAX`].
+//! Fault model, by direction ([`Link`]):
+//! - Every message takes a latency with jitter, now and then a much longer
+//!   one, so that later calls overtake it. Within a stream the order is kept.
+//! - It may be lost, for ever: a caller then waits for [`CALL_TIMEOUT`] and
+//!   hears `Unavailable`. The loss of an answer keeps its effect.
+//! - A call may be delivered twice: the service runs twice, and the second
+//!   answer is thrown away. Streams are not doubled: each is a connection's
+//!   own, and what arrives twice in it is dropped below.
+//! - A connection may be reset at any message: both ends see that at once. A
+//!   reset answer keeps its effect.
+//! - A direction may be cut. A process that dies or goes away resets what was
+//!   open; over a cut link its peer does not hear that. The ends of an open
+//!   stream find out by themselves, with pings, when nothing came through for
+//!   [`SILENCE_MAX`], and so they do of a peer that is paused.
+//!
+//! A process that is gone sends nothing more: what it was about to say when
+//! it was killed is not said.
 
+mod call;
 mod coordinator_link;
+mod link;
+mod message;
 mod node_link;
 mod path;
+mod read;
+mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dfs_core::api::{CoordinatorService, NodeService};
 use dfs_core::env::Peers;
 
+pub use link::Link;
+
 use crate::host::Host;
 use crate::rng::Rng;
+use crate::step::{Due, Steps};
+use crate::task::TaskGroup;
 use crate::trace::Trace;
 use coordinator_link::CoordinatorLink;
+use link::{End, Fate};
+use message::Message;
 use node_link::NodeLink;
-use path::Path;
+use path::{Path, Place};
 
 /// How long a caller waits for an answer that was lost on the way.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,59 +56,70 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(30);
 pub const LONG_CALL_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long an open stream may be silent before its ends give it up.
 pub const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How often an end of a stream looks whether the other one is there.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// One direction between two hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// What each message takes at least.
-    pub latency_us: u64,
-    /// What it may take more.
-    pub jitter_us: u64,
-    /// Messages lost, of a thousand.
-    pub loss_per_mille: u32,
-    /// Nothing comes through.
-    pub is_cut: bool,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Self { latency_us: 200, jitter_us: 100, loss_per_mille: 0, is_cut: false }
-    }
-}
+/// Frames on their way at once, in each direction of a stream.
+const FRAMES_IN_FLIGHT_MAX: usize = 2;
 
 /// The network of one world. Clones are the same one.
 #[derive(Clone)]
-pub struct Net(Arc<Mutex<State>>);
+pub struct Net(Arc<Inner>);
+
+struct Inner {
+    trace: Trace,
+    steps: Steps,
+    state: Mutex<State>,
+}
 
 struct State {
-    hosts: BTreeMap<String, Arc<Host>>,
-    /// Directions that differ from `common`, by the hosts' names.
-    links: BTreeMap<(String, String), Link>,
+    /// Each name that was ever heard of has a number, from 0.
+    names: BTreeMap<Arc<str>, u32>,
+    /// The hosts, by number.
+    hosts: Vec<Option<Arc<Host>>>,
+    /// Directions that differ from `common`.
+    links: BTreeMap<(u32, u32), Link>,
     common: Link,
     rng: Rng,
-    trace: Trace,
+    faults: Faults,
+}
+
+/// How many faults there were.
+#[derive(Default)]
+struct Faults {
+    lost: u64,
+    doubled: u64,
+    delayed: u64,
+    reset: u64,
+    cut: u64,
+    refused: u64,
 }
 
 impl Net {
-    pub(crate) fn new(rng: Rng, trace: Trace) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            hosts: BTreeMap::new(),
+    pub(crate) fn new(rng: Rng, trace: Trace, steps: Steps) -> Self {
+        let state = State {
+            names: BTreeMap::new(),
+            hosts: Vec::new(),
             links: BTreeMap::new(),
             common: Link::default(),
             rng,
-            trace,
-        })))
+            faults: Faults::default(),
+        };
+        Self(Arc::new(Inner { trace, steps, state: Mutex::new(state) }))
     }
 
     /// Changes how every direction is that is not set by itself.
     pub fn set_all(&self, link: Link) {
+        self.note(format_args!("all that is not set becomes {link:?}"));
         self.state().common = link;
     }
 
     /// Changes how messages go from one host to another.
     pub fn set_link(&self, from: &str, to: &str, link: Link) {
         self.note(format_args!("{from} to {to} becomes {link:?}"));
-        self.state().links.insert((from.to_owned(), to.to_owned()), link);
+        let mut state = self.state();
+        let key = (state.number(from), state.number(to));
+        state.links.insert(key, link);
     }
 
     /// Cuts one direction (F14). The other stays.
@@ -105,7 +140,7 @@ impl Net {
     pub fn slow_down(&self, name: &str, latency_us: u64) {
         let others: Vec<String> = {
             let state = self.state();
-            state.hosts.values().map(|host| host.name().to_owned()).collect()
+            state.hosts.iter().flatten().map(|host| host.name().to_owned()).collect()
         };
         for other in others.iter().filter(|other| *other != name) {
             for (from, to) in [(name, other.as_str()), (other.as_str(), name)] {
@@ -126,13 +161,30 @@ impl Net {
     /// How messages go from one host to another.
     #[must_use]
     pub fn link(&self, from: &str, to: &str) -> Link {
-        let state = self.state();
-        let key = (from.to_owned(), to.to_owned());
-        state.links.get(&key).copied().unwrap_or(state.common)
+        let mut state = self.state();
+        let (from, to) = (state.number(from), state.number(to));
+        state.link(from, to)
+    }
+
+    /// How many messages were lost, doubled, delayed, reset or met a cut
+    /// link, and how many calls were refused because nobody listened.
+    #[must_use]
+    pub fn faults_injected(&self) -> BTreeMap<&'static str, u64> {
+        let Faults { lost, doubled, delayed, reset, cut, refused } = self.state().faults;
+        BTreeMap::from([
+            ("lost", lost),
+            ("doubled", doubled),
+            ("delayed", delayed),
+            ("reset", reset),
+            ("cut", cut),
+            ("refused", refused),
+        ])
     }
 
     pub(crate) fn connect(&self, host: Arc<Host>) {
-        self.state().hosts.insert(host.address().to_owned(), host);
+        let mut state = self.state();
+        let number = index(state.number(host.name()));
+        state.hosts[number] = Some(host);
     }
 
     pub(crate) fn disconnect_all(&self) {
@@ -140,42 +192,144 @@ impl Net {
         drop(hosts);
     }
 
-    fn host_at(&self, address: &str) -> Option<Arc<Host>> {
-        self.state().hosts.get(address).cloned()
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.0.steps
     }
 
-    /// Draws how long a message takes, and whether it is lost.
-    fn draw(&self, from: &str, to: &str) -> (Duration, bool) {
-        let link = self.link(from, to);
+    /// Stops the process that a step was due to stop.
+    pub(crate) fn stop(&self, due: &Due) {
+        let host = {
+            let mut state = self.state();
+            let number = index(state.number(&due.host));
+            state.hosts.get(number).cloned().flatten()
+        };
+        if let Some(host) = host {
+            host.stop(due.by);
+        }
+    }
+
+    fn place(&self, name: &str) -> Place {
         let mut state = self.state();
-        let jitter_us = state.rng.below(link.jitter_us + 1);
-        let is_lost = state.rng.chance(u64::from(link.loss_per_mille), 1000);
-        (Duration::from_micros(link.latency_us + jitter_us), is_lost)
+        let number = state.number(name);
+        let known = state.names.get_key_value(name).map(|(name, _)| name.clone());
+        Place { number, name: known.expect("it has a number") }
     }
 
-    fn note(&self, what: std::fmt::Arguments<'_>) {
-        let trace = self.state().trace.clone();
-        trace.event("net", what);
+    fn host_at(&self, place: &Place, address: &str) -> Option<Arc<Host>> {
+        let state = self.state();
+        let host = state.hosts.get(index(place.number))?.as_ref()?;
+        (host.address() == address).then(|| host.clone())
+    }
+
+    /// Counts a step of a host, and stops whom it is due to stop. False when
+    /// that is the host itself.
+    fn step(&self, owner: &Place, what: fmt::Arguments<'_>) -> bool {
+        let Some(due) = self.0.steps.next(&owner.name, what) else { return true };
+        self.stop(&due);
+        due.host != *owner.name
+    }
+
+    /// Draws what becomes of a message.
+    fn draw(&self, from: u32, to: u32) -> Fate {
+        let mut state = self.state();
+        let fate = state.link(from, to).draw(&mut state.rng);
+        state.faults.delayed += u64::from(fate.is_delayed);
+        fate
+    }
+
+    fn doubles(&self, from: u32, to: u32) -> bool {
+        let mut state = self.state();
+        state.link(from, to).doubles(&mut state.rng)
+    }
+
+    fn is_cut(&self, from: u32, to: u32) -> bool {
+        let state = self.state();
+        state.link(from, to).is_cut || state.link(to, from).is_cut
+    }
+
+    /// A message has travelled; says what became of it, which a cut in the
+    /// meantime may have changed.
+    fn arrive(&self, from: &Place, to: &Place, drawn: End, message: Message<'_>) -> End {
+        let mut state = self.state();
+        let is_cut = state.link(from.number, to.number).is_cut;
+        let end = if is_cut { End::Cut } else { drawn };
+        let fate = match end {
+            End::Arrived => "arrived",
+            End::Lost => "lost",
+            End::Cut => "cut",
+            End::Reset => "reset",
+        };
+        state.faults.count(end);
+        state.faults.refused += u64::from(matches!(message, Message::Refused(_)));
+        drop(state);
+        self.note(format_args!("{} to {} {fate}: {message}", from.name, to.name));
+        end
+    }
+
+    fn note_doubled(&self, from: &Place, to: &Place, what: &str) {
+        self.state().faults.doubled += 1;
+        self.note(format_args!("{} to {} arrived again: {what}", from.name, to.name));
+    }
+
+    fn note(&self, what: fmt::Arguments<'_>) {
+        self.0.trace.event("net", what);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The way from one host to all others.
+impl State {
+    /// The number of a name, which it has from now on.
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.names.get(name) {
+            return *number;
+        }
+        let number = u32::try_from(self.names.len()).expect("names fit into memory");
+        self.names.insert(name.into(), number);
+        self.hosts.resize(self.names.len(), None);
+        number
+    }
+
+    fn link(&self, from: u32, to: u32) -> Link {
+        if self.links.is_empty() {
+            return self.common;
+        }
+        self.links.get(&(from, to)).copied().unwrap_or(self.common)
+    }
+}
+
+impl Faults {
+    fn count(&mut self, end: End) {
+        match end {
+            End::Arrived => {}
+            End::Lost => self.lost += 1,
+            End::Cut => self.cut += 1,
+            End::Reset => self.reset += 1,
+        }
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).expect("32 bits fit")
+}
+
+/// The way from one process to all others.
 pub struct SimulatedPeers {
     net: Net,
-    from: String,
+    from: Place,
+    caller: TaskGroup,
 }
 
 impl SimulatedPeers {
-    pub(crate) fn new(net: Net, from: &str) -> Self {
-        Self { net, from: from.to_owned() }
+    pub(crate) fn new(net: Net, from: &str, caller: TaskGroup) -> Self {
+        let from = net.place(from);
+        Self { net, from, caller }
     }
 
     fn path(&self, address: &str) -> Path {
-        Path::new(self.net.clone(), &self.from, address)
+        Path::new(self.net.clone(), self.caller.clone(), self.from.clone(), address)
     }
 }
 

@@ -1,23 +1,39 @@
-//! The way from one host to one address: what a call and a message go through.
+//! The way from one process to one address: what a message goes through.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{Error, Kind, Result};
+use dfs_core::api::{Error, Kind};
 
-use super::{CALL_TIMEOUT, Net};
+use super::link::End;
+use super::message::Message;
+use super::{CALL_TIMEOUT, Net, PING_INTERVAL, SILENCE_MAX};
 use crate::host::Host;
-use crate::task::EndsWithCaller;
+use crate::task::TaskGroup;
 
-/// From whom to where.
+/// What a call from a process that is gone takes to fail, so that a task of
+/// that process is dropped before it hears anything.
+const GONE_TIME: Duration = Duration::from_millis(1);
+
+/// A name, and the number that the network knows it by.
 #[derive(Clone)]
-pub(super) struct Path {
+pub(super) struct Place {
+    pub(super) number: u32,
+    pub(super) name: Arc<str>,
+}
+
+/// From whom to where. Clones are the same way.
+#[derive(Clone)]
+pub(super) struct Path(Arc<Inner>);
+
+struct Inner {
     net: Net,
-    from: String,
+    /// The process that calls.
+    caller: TaskGroup,
+    from: Place,
+    /// The host that is called, whose name stands before the port.
+    to: Place,
     address: String,
-    /// The host's name, which stands before the port.
-    to: String,
 }
 
 /// Which way a message goes.
@@ -27,113 +43,156 @@ pub(super) enum Way {
     Back,
 }
 
-/// The message does not arrive.
+/// Why a message does not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lost;
+pub(super) enum Broken {
+    /// Nobody is told; its ends find out by themselves.
+    Lost,
+    /// Both ends see a reset.
+    Reset,
+    /// The process that calls is gone.
+    Gone,
+}
 
 impl Path {
-    pub(super) fn new(net: Net, from: &str, address: &str) -> Self {
-        let to = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let to = to.to_owned();
-        Self { net, from: from.to_owned(), address: address.to_owned(), to }
-    }
-
-    /// One call and its answer.
-    pub(super) async fn call<S, T, F>(
-        &self,
-        what: &'static str,
-        deadline: Duration,
-        service: fn(&Host) -> Option<Arc<S>>,
-        ask: impl FnOnce(Arc<S>) -> F + Send,
-    ) -> Result<T>
-    where
-        S: ?Sized + Send + Sync + 'static,
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        let task = self.begin(what, service, ask).await?;
-        let answer = self.wait(what, deadline, task).await;
-        self.answer(what, answer).await
-    }
-
-    /// Delivers a call; its work runs in the peer's process.
-    pub(super) async fn begin<S, T, F>(
-        &self,
-        what: &'static str,
-        service: fn(&Host) -> Option<Arc<S>>,
-        ask: impl FnOnce(Arc<S>) -> F + Send,
-    ) -> Result<EndsWithCaller<Result<T>>>
-    where
-        S: ?Sized + Send + Sync + 'static,
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send + 'static,
-    {
-        if self.travel(Way::Out, what).await == Err(Lost) {
-            return Err(self.timed_out(what).await);
-        }
-        let host = self.net.host_at(&self.address);
-        let reached = host.and_then(|host| service(&host).map(|service| (host, service)));
-        let Some((host, service)) = reached else {
-            // The refusal travels as well.
-            return Err(match self.travel(Way::Back, &format!("{what}: refused")).await {
-                Ok(()) => self.unavailable("connection refused"),
-                Err(Lost) => self.timed_out(what).await,
-            });
-        };
-        Ok(host.tasks().spawn(ask(service)).ends_with_caller())
-    }
-
-    /// Waits for the peer's work.
-    pub(super) async fn wait<T>(
-        &self,
-        what: &'static str,
-        deadline: Duration,
-        task: EndsWithCaller<Result<T>>,
-    ) -> Result<T> {
-        match tokio::time::timeout(deadline, task).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(self.reset()),
-            Err(_) => Err(self.unavailable(&format!("no answer to {what} in {deadline:?}"))),
-        }
-    }
-
-    /// Brings an answer home.
-    pub(super) async fn answer<T>(&self, what: &'static str, answer: Result<T>) -> Result<T> {
-        let text = match &answer {
-            Ok(_) => format!("{what}: ok"),
-            Err(error) => format!("{what}: {:?}: {error}", error.kind),
-        };
-        match self.travel(Way::Back, &text).await {
-            Ok(()) => answer,
-            Err(Lost) => Err(self.timed_out(what).await),
-        }
+    pub(super) fn new(net: Net, caller: TaskGroup, from: Place, address: &str) -> Self {
+        let name = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let to = net.place(name);
+        Self(Arc::new(Inner { net, caller, from, to, address: address.to_owned() }))
     }
 
     /// Lets one message go its way.
-    pub(super) async fn travel(&self, way: Way, what: &str) -> std::result::Result<(), Lost> {
-        let (from, to) = match way {
-            Way::Out => (&self.from, &self.to),
-            Way::Back => (&self.to, &self.from),
-        };
-        let (latency, is_lost) = self.net.draw(from, to);
-        tokio::time::sleep(latency).await;
-        let is_lost = is_lost || self.net.link(from, to).is_cut;
-        let fate = if is_lost { "lost" } else { "arrived" };
-        self.net.note(format_args!("{from} to {to} {fate}: {what}"));
-        if is_lost { Err(Lost) } else { Ok(()) }
+    pub(super) async fn travel(&self, way: Way, message: Message<'_>) -> Result<(), Broken> {
+        let Inner { net, caller, .. } = &*self.0;
+        let (from, to) = self.ends(way);
+        self.go_on().await?;
+        let is_sent = net.step(from, format_args!("sends to {}: {message}", to.name));
+        if caller.has_ended() {
+            return Err(self.gone().await);
+        }
+        if !is_sent {
+            return Err(Broken::Reset);
+        }
+        let fate = net.draw(from.number, to.number);
+        tokio::time::sleep(fate.latency).await;
+        self.go_on().await?;
+        let end = net.arrive(from, to, fate.end, message);
+        match end {
+            End::Lost | End::Cut => Err(Broken::Lost),
+            End::Reset => Err(Broken::Reset),
+            End::Arrived => self.receive(way, message).await,
+        }
+    }
+
+    /// Lets a call that has arrived arrive once more.
+    pub(super) async fn travel_again(&self, what: &'static str) {
+        let Inner { net, from, to, .. } = &*self.0;
+        tokio::time::sleep(net.draw(from.number, to.number).latency).await;
+        net.note_doubled(from, to, what);
+        net.step(to, format_args!("receives from {} again: {what}", from.name));
+    }
+
+    /// A message is there. Whoever dies of it hears no more of it.
+    async fn receive(&self, way: Way, message: Message<'_>) -> Result<(), Broken> {
+        let (from, to) = self.ends(way);
+        self.0.net.step(to, format_args!("receives from {}: {message}", from.name));
+        self.go_on().await
+    }
+
+    /// Lets the refusal of a call come back. No process sends it.
+    pub(super) async fn refuse(&self, what: &'static str) -> Result<(), Broken> {
+        let Inner { net, from, to, .. } = &*self.0;
+        let fate = net.draw(to.number, from.number);
+        tokio::time::sleep(fate.latency).await;
+        self.go_on().await?;
+        match net.arrive(to, from, fate.end, Message::Refused(what)) {
+            End::Lost | End::Cut => Err(Broken::Lost),
+            End::Arrived | End::Reset => Ok(()),
+        }
+    }
+
+    /// Ends when the other end has not answered for [`SILENCE_MAX`], as pings
+    /// find out: because a direction is cut, or its process stands still.
+    pub(super) async fn silence(&self, other: &TaskGroup) {
+        let mut silent = Duration::ZERO;
+        while silent < SILENCE_MAX {
+            tokio::time::sleep(PING_INTERVAL).await;
+            let answers = !other.is_paused() && !self.is_cut();
+            silent = if answers { Duration::ZERO } else { silent + PING_INTERVAL };
+        }
+    }
+
+    /// The end of a stream that is closed is learned at once, unless the link
+    /// is cut.
+    pub(super) async fn learn_of_end(&self) {
+        if self.is_cut() {
+            tokio::time::sleep(SILENCE_MAX).await;
+        }
+    }
+
+    /// True when pings get no answer for the link's fault.
+    pub(super) fn is_cut(&self) -> bool {
+        let Inner { net, from, to, .. } = &*self.0;
+        net.is_cut(from.number, to.number)
+    }
+
+    /// The process that calls.
+    pub(super) fn caller(&self) -> &TaskGroup {
+        &self.0.caller
+    }
+
+    /// The host that listens there.
+    pub(super) fn host(&self) -> Option<Arc<Host>> {
+        self.0.net.host_at(&self.0.to, &self.0.address)
+    }
+
+    /// Draws whether a call is delivered twice.
+    pub(super) fn doubles(&self) -> bool {
+        self.0.net.doubles(self.0.from.number, self.0.to.number)
+    }
+
+    /// What the caller hears, and when, of what broke `what`.
+    pub(super) async fn error_of(&self, broken: Broken, what: &'static str) -> Error {
+        match broken {
+            Broken::Lost => {
+                tokio::time::sleep(CALL_TIMEOUT).await;
+                self.unavailable(&format!("no answer to {what} in {CALL_TIMEOUT:?}"))
+            }
+            Broken::Reset => self.reset(),
+            Broken::Gone => self.unavailable("the calling process is gone"),
+        }
     }
 
     pub(super) fn reset(&self) -> Error {
         self.unavailable("the connection was reset")
     }
 
-    pub(super) fn unavailable(&self, why: &str) -> Error {
-        Error::new(Kind::Unavailable, format!("cannot reach {}: {why}", self.address))
+    pub(super) fn silent(&self) -> Error {
+        self.unavailable("the stream was silent")
     }
 
-    /// What a caller hears, and when, of a message that was lost.
-    async fn timed_out(&self, what: &'static str) -> Error {
-        tokio::time::sleep(CALL_TIMEOUT).await;
-        self.unavailable(&format!("no answer to {what} in {CALL_TIMEOUT:?}"))
+    pub(super) fn unavailable(&self, why: &str) -> Error {
+        Error::new(Kind::Unavailable, format!("cannot reach {}: {why}", self.0.address))
+    }
+
+    /// Waits while the caller's process stands still, and fails when it is
+    /// gone.
+    async fn go_on(&self) -> Result<(), Broken> {
+        let caller = &self.0.caller;
+        caller.unpaused().await;
+        if caller.has_ended() { Err(self.gone().await) } else { Ok(()) }
+    }
+
+    /// A task of the dead process never gets beyond this.
+    async fn gone(&self) -> Broken {
+        tokio::time::sleep(GONE_TIME).await;
+        Broken::Gone
+    }
+
+    fn ends(&self, way: Way) -> (&Place, &Place) {
+        match way {
+            Way::Out => (&self.0.from, &self.0.to),
+            Way::Back => (&self.0.to, &self.0.from),
+        }
     }
 }

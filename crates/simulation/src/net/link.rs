@@ -1,0 +1,88 @@
+//! One direction between two hosts, and what it does to a message.
+
+use std::time::Duration;
+
+use crate::rng::Rng;
+
+/// One direction between two hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// What each message takes at least.
+    pub latency_us: u64,
+    /// What it may take more.
+    pub jitter_us: u64,
+    /// Messages lost, of a thousand.
+    pub loss_per_mille: u32,
+    /// Messages that take [`Link::delay_us`] more, of a thousand. Later calls
+    /// overtake such a one; within a stream the order is kept.
+    pub delay_per_mille: u32,
+    /// What such a message takes more.
+    pub delay_us: u64,
+    /// Calls that are delivered twice, of a thousand. Streams never are.
+    pub double_per_mille: u32,
+    /// Messages at which the connection is reset, of a thousand.
+    pub reset_per_mille: u32,
+    /// Nothing comes through.
+    pub is_cut: bool,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            latency_us: 200,
+            jitter_us: 100,
+            loss_per_mille: 0,
+            delay_per_mille: 0,
+            delay_us: 0,
+            double_per_mille: 0,
+            reset_per_mille: 0,
+            is_cut: false,
+        }
+    }
+}
+
+/// What becomes of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fate {
+    pub(super) latency: Duration,
+    pub(super) is_delayed: bool,
+    pub(super) end: End,
+}
+
+/// How a message ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Arrived,
+    Lost,
+    Cut,
+    Reset,
+}
+
+impl Link {
+    /// Draws what becomes of a message. A fault that the link does not have
+    /// draws nothing.
+    pub(super) fn draw(&self, rng: &mut Rng) -> Fate {
+        let mut latency_us = self.latency_us + rng.below(self.jitter_us + 1);
+        let is_delayed = happens(rng, self.delay_per_mille);
+        if is_delayed {
+            latency_us += self.delay_us;
+        }
+        let end = if happens(rng, self.loss_per_mille) {
+            End::Lost
+        } else if happens(rng, self.reset_per_mille) {
+            End::Reset
+        } else {
+            End::Arrived
+        };
+        Fate { latency: Duration::from_micros(latency_us), is_delayed, end }
+    }
+
+    /// Draws whether a call is delivered twice.
+    pub(super) fn doubles(&self, rng: &mut Rng) -> bool {
+        happens(rng, self.double_per_mille)
+    }
+}
+
+fn happens(rng: &mut Rng, per_mille: u32) -> bool {
+    per_mille > 0 && rng.chance(u64::from(per_mille), 1000)
+}
