@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::api::{Error, Kind};
+use tokio::time::Instant;
 
 use super::link::End;
 use super::message::Message;
@@ -114,11 +115,17 @@ impl Path {
     /// Ends when the other end has not answered for [`SILENCE_MAX`], as pings
     /// find out: because a direction is cut, or its process stands still.
     pub(super) async fn silence(&self, other: &TaskGroup) {
-        let mut silent = Duration::ZERO;
-        while silent < SILENCE_MAX {
+        let mut unanswered_since = None;
+        loop {
             tokio::time::sleep(PING_INTERVAL).await;
-            let answers = !other.is_paused() && !self.is_cut();
-            silent = if answers { Duration::ZERO } else { silent + PING_INTERVAL };
+            if !other.is_paused() && !self.is_cut() {
+                unanswered_since = None;
+                continue;
+            }
+            let since = *unanswered_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= SILENCE_MAX {
+                return;
+            }
         }
     }
 
