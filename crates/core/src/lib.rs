@@ -2,7 +2,7 @@
 //!
 //! Floors, each of which may use only those above it in this list:
 //!
-//! 1. [`data`], [`id`], [`name`], [`policy`], [`placement`]: pure bytes and pure choices.
+//! 1. [`data`], [`id`], [`name`], [`policy`], [`placement`], [`units`]: pure bytes and pure choices.
 //! 2. [`catalog`], [`presence`], [`health`], [`repair`]: pure state, pure decisions.
 //! 3. [`mod@env`], [`api`], [`ledger`]: the seams to disks, peers, chance and time.
 //! 4. [`coordinator`], [`node`], [`client`]: the roles. They meet in [`api`] only.
@@ -12,6 +12,7 @@ pub mod id;
 pub mod name;
 pub mod placement;
 pub mod policy;
+pub mod units;
 
 pub mod catalog;
 pub mod health;

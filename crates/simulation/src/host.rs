@@ -193,6 +193,12 @@ impl Host {
         drop((env, services));
     }
 
+    /// Its process ends by itself.
+    pub(crate) fn end(&self, reason: &str) {
+        self.trace.event(&self.name, format_args!("ends: {reason}"));
+        self.kill();
+    }
+
     /// Cuts its power: the process is gone, and what it did not sync may be.
     pub fn crash(&self) {
         self.kill();

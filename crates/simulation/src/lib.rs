@@ -11,20 +11,26 @@
 //! - [`net`]: latency, loss, doubles, resets, partitions, half-open streams.
 //! - [`step`]: the number of every effect, and stops just before one.
 //! - [`cluster`]: the real roles on hosts of their own, started and stopped.
-//! - [`oracle`]: what must hold, worked out without the code under test.
+//! - [`scenario`]: what happens in a world, as data: written, or drawn by [`swarm`].
+//! - [`run`]: a scenario run from a seed: clients, faults, checks, a report.
+//! - [`oracle`], [`history`]: what must hold, worked out without the code under test.
 //! - [`sample`]: chunks and stripes as a client makes them.
 //! - [`contract`]: what every implementation of a seam must do.
 
 pub mod cluster;
 pub mod contract;
 pub mod disk;
+pub mod history;
 pub mod host;
 pub mod net;
 pub mod oracle;
 pub mod pool;
 pub mod rng;
+pub mod run;
 pub mod sample;
+pub mod scenario;
 pub mod step;
+pub mod swarm;
 pub mod task;
 pub mod trace;
 pub mod world;

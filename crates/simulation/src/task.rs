@@ -201,11 +201,16 @@ impl Panics {
     }
 
     fn note(&self, panic: &(dyn std::any::Any + Send)) {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without text".to_owned());
+        let text = text_of(panic);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text);
     }
+}
+
+/// What a panic says.
+pub(crate) fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without text".to_owned())
 }

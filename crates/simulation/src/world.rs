@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::net::Net;
 use crate::rng::Rng;
 use crate::step::{Steps, Stop, Whom};
-use crate::task::Panics;
+use crate::task::{Panics, text_of};
 use crate::trace::{self, Trace};
 
 /// Virtual time that a scenario may take before it counts as stuck.
@@ -45,7 +45,9 @@ impl World {
     /// As [`World::run`].
     pub fn run_traced<T>(seed: u64, scenario: impl AsyncFnOnce(&World) -> T) -> (T, Digest) {
         let trace = Trace::default();
-        let outcome = catch_unwind(AssertUnwindSafe(|| run_in(seed, trace.clone(), scenario)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            run_in(seed, trace.clone(), SCENARIO_TIME_MAX, scenario)
+        }));
         match outcome {
             Ok(value) => (value, trace.digest()),
             Err(panic) => {
@@ -56,6 +58,22 @@ impl World {
                 resume_unwind(panic)
             }
         }
+    }
+
+    /// Runs `scenario`, which may take `time_max` of virtual time, in a new
+    /// world that writes to `trace`.
+    ///
+    /// # Errors
+    /// The text of the panic, when the scenario or a task of its hosts
+    /// panicked.
+    pub fn run_caught<T>(
+        seed: u64,
+        trace: Trace,
+        time_max: Duration,
+        scenario: impl AsyncFnOnce(&World) -> T,
+    ) -> Result<T, String> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_in(seed, trace, time_max, scenario)));
+        outcome.map_err(|panic| text_of(panic.as_ref()))
     }
 
     /// The seed that all chance comes from.
@@ -149,7 +167,12 @@ impl World {
     }
 }
 
-fn run_in<T>(seed: u64, trace: Trace, scenario: impl AsyncFnOnce(&World) -> T) -> T {
+fn run_in<T>(
+    seed: u64,
+    trace: Trace,
+    time_max: Duration,
+    scenario: impl AsyncFnOnce(&World) -> T,
+) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -161,11 +184,11 @@ fn run_in<T>(seed: u64, trace: Trace, scenario: impl AsyncFnOnce(&World) -> T) -
         let steps = Steps::new(trace.clone());
         let net = Net::new(Rng::derive(seed, "net"), trace.clone(), steps);
         let world = World { seed, net, trace, panics: panics.clone(), hosts: Mutex::default() };
-        let value = tokio::time::timeout(SCENARIO_TIME_MAX, scenario(&world)).await;
+        let value = tokio::time::timeout(time_max, scenario(&world)).await;
         world.close();
         // Killed tasks are dropped when the scheduler comes by.
         tokio::task::yield_now().await;
         assert_eq!(panics.list(), Vec::<String>::new(), "tasks of simulated hosts panicked");
-        value.unwrap_or_else(|_| panic!("the scenario did not end in {SCENARIO_TIME_MAX:?}"))
+        value.unwrap_or_else(|_| panic!("the scenario did not end in {time_max:?}"))
     })
 }

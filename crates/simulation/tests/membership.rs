@@ -106,7 +106,7 @@ fn a_node_that_dies_in_the_middle_of_a_put_does_not_fail_it() {
 #[test]
 fn a_node_joins_the_running_cluster_and_takes_part() {
     World::run(25, async |world| {
-        let mut cluster = Cluster::start(world, two_copies(2)).await;
+        let cluster = Cluster::start(world, two_copies(2)).await;
         let name = cluster.join_node().await;
         time_to(&cluster, &name, NodeState::Online).await;
         let put = cluster.put("a", &sample_bytes(1, 1_000_000)).await.expect("put");

@@ -123,6 +123,13 @@ impl Coordinator {
         self.context
     }
 
+    /// A copy of the catalog as it is now, for whoever compares it with what
+    /// the ledger holds.
+    #[must_use]
+    pub fn catalog(&self) -> Catalog {
+        self.door.peek(Catalog::clone)
+    }
+
     /// Milliseconds since the start, which all that is heard is dated by.
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

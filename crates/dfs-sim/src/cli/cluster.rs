@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use dfs_core::env::Durability;
 use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
+use dfs_core::units::ByteSize;
 
-use super::value::{ByteSize, parse_durability, parse_duration};
+use super::value::{parse_durability, parse_duration};
 use super::{AnswerArgs, ClusterArgs};
 
 const NODE_EXAMPLES: &str = "\

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dfs_core::policy::{Compression, ParitySpec};
+use dfs_core::units::ByteSize;
 
-use super::value::{ByteRange, ByteSize};
+use super::value::ByteRange;
 use super::{AnswerArgs, ClusterArgs};
 
 const PUT_EXAMPLES: &str = "\

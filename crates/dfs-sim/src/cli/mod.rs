@@ -14,7 +14,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use cluster::*;
 pub(crate) use file::*;
-pub(crate) use value::{ByteRange, ByteSize, parse_durability, parse_duration};
+pub(crate) use dfs_core::units::ByteSize;
+pub(crate) use value::{ByteRange, parse_durability, parse_duration};
 
 const OVERVIEW: &str = "\
 A distributed file store: large immutable chunks, SHA-256 verified, LZ4

@@ -3,6 +3,7 @@
 
 mod bytes;
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +87,7 @@ impl ClusterSettings {
 pub struct Cluster<'w> {
     world: &'w World,
     settings: ClusterSettings,
-    nodes: Vec<Arc<Host>>,
+    nodes: RefCell<Vec<Arc<Host>>>,
 }
 
 impl<'w> Cluster<'w> {
@@ -95,7 +96,7 @@ impl<'w> Cluster<'w> {
     /// # Panics
     /// When something does not start.
     pub async fn start(world: &'w World, settings: ClusterSettings) -> Self {
-        let mut cluster = Self { world, settings, nodes: Vec::new() };
+        let cluster = Self { world, settings, nodes: RefCell::default() };
         world.add_host(COORDINATOR, 4000);
         world.add_host(CLIENT, 1);
         for number in 1..=cluster.settings.nodes {
@@ -117,7 +118,7 @@ impl<'w> Cluster<'w> {
     /// Names of the nodes, also of those that are down.
     #[must_use]
     pub fn node_names(&self) -> Vec<String> {
-        self.nodes.iter().map(|host| host.name().to_owned()).collect()
+        self.nodes.borrow().iter().map(|host| host.name().to_owned()).collect()
     }
 
     /// The machine of a node, of [`COORDINATOR`] or of [`CLIENT`].
@@ -138,13 +139,15 @@ impl<'w> Cluster<'w> {
     #[must_use]
     pub fn node_settings(&self, name: &str) -> NodeSettings {
         let host = self.host(name);
-        let number = self.nodes.iter().position(|other| other.name() == name);
+        let number = self.nodes.borrow().iter().position(|other| other.name() == name);
         let zone = number.and_then(|number| self.settings.zones.get(number)).cloned();
+        let joins = number.is_some_and(|number| number >= self.settings.nodes);
+        let join = joins.then(|| self.host(COORDINATOR).address().to_owned());
         NodeSettings {
             id: NodeId::new(name).expect("host names are node ids"),
             address: host.address().to_owned(),
             zone,
-            join: None,
+            join,
             replace: false,
             capacity_bytes: None,
             durability: self.settings.durability,
@@ -161,14 +164,17 @@ impl<'w> Cluster<'w> {
     }
 
     /// Adds a node with an empty disk that joins the running cluster.
-    pub async fn join_node(&mut self) -> String {
-        let number = self.nodes.len() + 1;
-        self.add_host(number);
-        let name = name_of(number);
-        let join = Some(self.host(COORDINATOR).address().to_owned());
-        let settings = NodeSettings { join, ..self.node_settings(&name) };
-        self.try_start_node(&name, settings).await.expect("the node starts");
+    pub async fn join_node(&self) -> String {
+        let name = self.add_joining_node();
+        self.start_node(&name).await;
         name
+    }
+
+    /// Adds the machine of such a node. Its process is not started.
+    pub fn add_joining_node(&self) -> String {
+        let number = self.nodes.borrow().len() + 1;
+        self.add_host(number);
+        name_of(number)
     }
 
     /// Starts the coordinator (again), as it was started first.
@@ -193,7 +199,7 @@ impl<'w> Cluster<'w> {
         let ms = |time: Duration| u64::try_from(time.as_millis()).expect("short");
         CoordinatorSettings {
             address: self.host(COORDINATOR).address().to_owned(),
-            nodes: self.nodes.iter().map(|host| host.address().to_owned()).collect(),
+            nodes: self.nodes.borrow().iter().map(|host| host.address().to_owned()).collect(),
             policy: self.settings.policy,
             placement: self.settings.placement,
             durability: self.settings.durability,
@@ -348,12 +354,12 @@ impl<'w> Cluster<'w> {
     /// # Panics
     /// When that takes longer than a minute.
     pub async fn wait_until_heard(&self) {
-        let up: Vec<&str> =
-            self.nodes.iter().filter(|host| host.is_up()).map(|host| host.name()).collect();
+        let mut up = self.node_names();
+        up.retain(|name| self.host(name).is_up());
         self.wait_for("all nodes online", START_TIME_MAX, |status| {
-            let is_online = |name: &&str| {
+            let is_online = |name: &String| {
                 let mut nodes = status.nodes.iter();
-                nodes.any(|node| node.id.as_str() == *name && node.state == NodeState::Online)
+                nodes.any(|node| node.id.as_str() == name && node.state == NodeState::Online)
             };
             up.iter().all(is_online) && status.health.unknown == 0
         })
@@ -390,9 +396,9 @@ impl<'w> Cluster<'w> {
         self.world.net().partition(&[name], &others);
     }
 
-    fn add_host(&mut self, number: usize) {
+    fn add_host(&self, number: usize) {
         let port = u16::try_from(4000 + number).expect("few nodes");
-        self.nodes.push(self.world.add_host(&name_of(number), port));
+        self.nodes.borrow_mut().push(self.world.add_host(&name_of(number), port));
     }
 }
 
@@ -422,7 +428,14 @@ pub async fn start_coordinator_on(
     let coordinator =
         opened.map_err(|ended| ended.to_string())?.map_err(|error| error.to_string())?;
     host.serve_coordinator(coordinator.clone());
-    drop(host.spawn(coordinator.clone().run()));
+    let (running, machine) = (coordinator.clone().run(), Arc::downgrade(host));
+    drop(host.spawn(async move {
+        let reason = running.await;
+        // As the real program does: it says why, and ends.
+        if let Some(host) = machine.upgrade() {
+            host.end(&reason);
+        }
+    }));
     Ok(coordinator)
 }
 

@@ -277,6 +277,25 @@ impl MemoryDisk {
         state.faults.hidden = Some(std::mem::replace(&mut state.tree, hidden));
     }
 
+    /// Forgets every fault that was planned and has not struck: the volume
+    /// is there, can be written to, and answers. What was damaged stays so.
+    pub fn plan_no_faults(&self) {
+        self.set_read_only(false);
+        self.set_unmounted(false);
+        self.set_dead(false);
+        let faults = &mut self.state().faults;
+        faults.failures.clear();
+        (faults.lost_writes, faults.flipped_reads) = (Strikes::default(), Strikes::default());
+        faults.misdirected_writes.clear();
+        faults.misdirected_reads.clear();
+    }
+
+    /// Whether [`MemoryDisk::set_unmounted`] took the volume away.
+    #[must_use]
+    pub fn is_unmounted(&self) -> bool {
+        self.state().faults.is_unmounted
+    }
+
     /// Makes chance choose other bits and places than it would.
     pub fn reseed_faults(&self, seed: u64) {
         let mut state = self.state();

@@ -82,6 +82,24 @@ struct State {
     common: Link,
     rng: Rng,
     faults: Faults,
+    rebuilt: Vec<Rebuilt>,
+}
+
+/// A copy that was rebuilt, as the order and its receipt tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// When the order was given, in milliseconds since the world began.
+    pub began_ms: u64,
+    /// When the receipt came.
+    pub ended_ms: u64,
+    /// The host that holds it now.
+    pub onto: String,
+    /// The hosts that it could be made from.
+    pub sources: Vec<String>,
+    /// Whether it was made from its stripe rather than from another copy.
+    pub from_parity: bool,
+    /// Bytes pulled for it.
+    pub bytes_pulled: u64,
 }
 
 /// How many faults there were.
@@ -104,6 +122,7 @@ impl Net {
             common: Link::default(),
             rng,
             faults: Faults::default(),
+            rebuilt: Vec::new(),
         };
         Self(Arc::new(Inner { trace, steps, state: Mutex::new(state) }))
     }
@@ -179,6 +198,12 @@ impl Net {
             ("cut", cut),
             ("refused", refused),
         ])
+    }
+
+    /// The copies that were rebuilt since this was asked last.
+    #[must_use]
+    pub fn take_rebuilt(&self) -> Vec<Rebuilt> {
+        std::mem::take(&mut self.state().rebuilt)
     }
 
     pub(crate) fn connect(&self, host: Arc<Host>) {

@@ -45,8 +45,16 @@ impl NodeService for NodeLink {
     }
 
     async fn rebuild_chunk(&self, context: Context, task: RebuildTask) -> Result<Receipt> {
+        let began_ms = crate::trace::elapsed_ms();
+        let (copies, stripe) = (task.copies.clone(), task.stripe.clone());
         let ask = move |node: Service| async move { node.rebuild_chunk(context, task).await };
-        self.0.call("rebuild_chunk", LONG_CALL_DEADLINE, Host::node, ask).await
+        let receipt = self.0.call("rebuild_chunk", LONG_CALL_DEADLINE, Host::node, ask).await?;
+        let sources = match receipt.from_parity {
+            true => stripe.into_iter().flat_map(|member| member.copies).collect(),
+            false => copies,
+        };
+        self.0.note_rebuilt(began_ms, sources, &receipt);
+        Ok(receipt)
     }
 
     async fn inventory(&self, context: Context, after: Option<Handle>) -> Result<InventoryPage> {

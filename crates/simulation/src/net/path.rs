@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{Error, Kind};
+use dfs_core::api::{Error, Kind, Receipt};
 use tokio::time::Instant;
 
 use super::link::End;
 use super::message::Message;
-use super::{CALL_TIMEOUT, Net, PING_INTERVAL, SILENCE_MAX};
+use super::{CALL_TIMEOUT, Net, PING_INTERVAL, Rebuilt, SILENCE_MAX};
 use crate::host::Host;
 use crate::task::TaskGroup;
+use crate::trace;
 
 /// What a call from a process that is gone takes to fail, so that a task of
 /// that process is dropped before it hears anything.
@@ -60,6 +61,21 @@ impl Path {
         let name = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let to = net.place(name);
         Self(Arc::new(Inner { net, caller, from, to, address: address.to_owned() }))
+    }
+
+    /// The host that is called holds a copy that it was told to rebuild.
+    pub(super) fn note_rebuilt(&self, began_ms: u64, sources: Vec<String>, receipt: &Receipt) {
+        let host_of = |address: &String| {
+            address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned()
+        };
+        self.0.net.state().rebuilt.push(Rebuilt {
+            began_ms,
+            ended_ms: trace::elapsed_ms(),
+            onto: self.0.to.name.to_string(),
+            sources: sources.iter().map(host_of).collect(),
+            from_parity: receipt.from_parity,
+            bytes_pulled: receipt.bytes_pulled,
+        });
     }
 
     /// Lets one message go its way.

@@ -1,0 +1,117 @@
+//! What is wrong with the cluster at the moment, and so what may go wrong
+//! beside it: a run that is not marked *beyond tolerance* leaves everything
+//! that was acknowledged recoverable.
+//!
+//! What only takes a node away may strike any number of nodes; reads then may
+//! fail, and nothing is lost. What destroys strikes one node, when no other is
+//! away and every stripe has all its copies, and while no put is under way.
+//! Until that node was looked through and all was rebuilt, no more nodes are
+//! taken away than the policy allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state of the cluster as its faults make it.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    /// How many nodes may be lost.
+    pub(super) tolerance: usize,
+    /// Faults that go on now, by the nodes that they take away.
+    away: BTreeMap<String, u32>,
+    /// Nodes that may hold damage that nobody has looked for yet.
+    pub(super) tainted: BTreeSet<String>,
+    /// Nodes that were away or damaged since all was well last.
+    touched: BTreeSet<String>,
+    /// Faults that go on now and that are on no node's account.
+    others: u32,
+    /// Whether there were such since all was well last.
+    is_disturbed: bool,
+    /// Whether damage was done, or shown to a reader, since all was well last.
+    pub(super) is_hurt: bool,
+}
+
+impl Guard {
+    /// Nothing is wrong yet.
+    pub(super) fn new(tolerance: usize) -> Self {
+        Self { tolerance, ..Self::default() }
+    }
+
+    /// Whether these nodes may go away now.
+    pub(super) fn may_go(&self, nodes: &[String]) -> bool {
+        if self.tainted.is_empty() {
+            return true;
+        }
+        let away = self.away.keys().chain(&self.tainted).chain(nodes);
+        away.collect::<BTreeSet<_>>().len() <= self.tolerance
+    }
+
+    /// Whether a node may be damaged now, if all its stripes are complete.
+    pub(super) fn may_be_hurt(&self) -> bool {
+        self.tolerance > 0 && self.is_calm() && self.tainted.is_empty()
+    }
+
+    /// True while no fault goes on.
+    pub(super) fn is_calm(&self) -> bool {
+        self.away.is_empty() && self.others == 0
+    }
+
+    /// Whether every file that was stored with all its copies can be read, by
+    /// the policy's promise.
+    pub(super) fn promises_reads(&self) -> bool {
+        !self.is_disturbed && self.touched.len() <= self.tolerance
+    }
+
+    /// These nodes go away.
+    pub(super) fn leave(&mut self, nodes: &[String]) {
+        for node in nodes {
+            *self.away.entry(node.clone()).or_default() += 1;
+            self.touched.insert(node.clone());
+        }
+    }
+
+    /// They come back.
+    pub(super) fn come_back(&mut self, nodes: &[String]) {
+        for node in nodes {
+            let faults = self.away.entry(node.clone()).or_default();
+            *faults = faults.saturating_sub(1);
+        }
+        self.away.retain(|_, faults| *faults > 0);
+    }
+
+    /// A node is damaged.
+    pub(super) fn taint(&mut self, node: &str) {
+        self.tainted.insert(node.to_owned());
+        self.touched.insert(node.to_owned());
+        self.is_hurt = true;
+    }
+
+    /// It was looked through, and what was lost is rebuilt.
+    pub(super) fn clear(&mut self, node: &str) {
+        self.tainted.remove(node);
+    }
+
+    /// A fault begins that is on no node's account.
+    pub(super) fn disturb(&mut self) {
+        self.others += 1;
+        self.is_disturbed = true;
+    }
+
+    /// It ends.
+    pub(super) fn calm_down(&mut self) {
+        self.others = self.others.saturating_sub(1);
+    }
+
+    /// Every stripe has all its copies on nodes that are there.
+    pub(super) fn all_is_well(&mut self) {
+        if self.is_calm() && self.tainted.is_empty() {
+            self.touched.clear();
+            self.is_disturbed = false;
+            self.is_hurt = false;
+        }
+    }
+
+    /// No fault goes on any more.
+    pub(super) fn end_all(&mut self) {
+        self.away.clear();
+        self.others = 0;
+    }
+}

@@ -1,0 +1,107 @@
+//! What a run tells: what happened, when, and what was found wrong.
+
+use std::collections::BTreeMap;
+
+use dfs_core::data::digest::Digest;
+
+use crate::scenario::Act;
+
+/// A run of one scenario from one seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Virtual time that passed, in milliseconds.
+    pub took_ms: u64,
+    /// Events in the trace.
+    pub events: u64,
+    /// The digest of the trace: the same for the same scenario and seed.
+    pub digest: Digest,
+    /// What a person follows, oldest first.
+    pub timeline: Vec<Moment>,
+    /// What clients did.
+    pub ops: BTreeMap<Act, OpCount>,
+    /// Faults that were scheduled and struck, by their names in a scenario.
+    pub struck: BTreeMap<&'static str, u64>,
+    /// Faults that were left out because more would be lost than the policy
+    /// survives, by their names in a scenario.
+    pub left_out: BTreeMap<&'static str, u64>,
+    /// What disks, links and hard places did to single calls, by kind.
+    pub injected: BTreeMap<String, u64>,
+    /// How the cluster fared.
+    pub tally: Tally,
+    /// What was found wrong; empty when all held.
+    pub violations: Vec<Violation>,
+    /// The trace before the first violation.
+    pub tail: Vec<String>,
+}
+
+/// One line of the timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// Virtual time since the world began, in milliseconds.
+    pub at_ms: u64,
+    /// What it is about: `fault`, `node`, `data`, `repair`, `check`.
+    pub about: &'static str,
+    /// What happened.
+    pub text: String,
+}
+
+/// How the calls of one kind ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpCount {
+    /// Acknowledged, or read right.
+    pub ok: u64,
+    /// Refused for a good reason: the name is taken, or not there.
+    pub refused: u64,
+    /// Failed honestly.
+    pub failed: u64,
+}
+
+/// How the cluster fared, as its operator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Copies that were rebuilt.
+    pub rebuilt: u64,
+    /// Bytes that were pulled for them.
+    pub bytes_pulled: u64,
+    /// Rebuilt from parity rather than from another copy.
+    pub from_parity: u64,
+    /// Chunks that readers got from another copy than their first choice.
+    pub read_from_other_copy: u64,
+    /// Chunks that readers rebuilt from parity.
+    pub read_from_parity: u64,
+    /// Bad copies that readers found.
+    pub found_bad: u64,
+    /// Time in which some stripe lacked a copy, in milliseconds.
+    pub degraded_ms: u64,
+    /// Time in which some stripe could not be read, in milliseconds.
+    pub unavailable_ms: u64,
+    /// Time from the end of the last fault until all copies were there.
+    pub healed_after_ms: u64,
+    /// Files at the end.
+    pub files: u64,
+    /// Chunks of which every copy was verified at the end.
+    pub verified: u64,
+}
+
+/// Something that must never be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Virtual time since the world began, in milliseconds.
+    pub at_ms: u64,
+    /// Which rule was broken; see `docs/simulation.md`.
+    pub rule: &'static str,
+    /// By what.
+    pub text: String,
+}
+
+impl Report {
+    /// Whether all held.
+    #[must_use]
+    pub fn is_right(&self) -> bool {
+        self.violations.is_empty()
+    }
+}

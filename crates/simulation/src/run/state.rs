@@ -1,0 +1,244 @@
+//! What a run knows, and how its parts run side by side.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use dfs_core::api::{ClusterStatus, CoordinatorService};
+use dfs_core::coordinator::Coordinator;
+use dfs_core::node::Node;
+use futures_util::future::join_all;
+use tokio::sync::RwLock;
+
+use super::guard::Guard;
+use super::report::{Moment, OpCount, Report, Tally, Violation};
+use super::{TAIL_LINES, strike};
+use crate::cluster::{COORDINATOR, Cluster};
+use crate::history::{History, Version};
+use crate::rng::Rng;
+use crate::scenario::{Act, Fault, Scenario};
+use crate::trace;
+use crate::world::World;
+
+/// How long the operator waits for the coordinator's status.
+const STATUS_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// One run. Everything lives on one thread; no borrow is held over a wait.
+pub(super) struct Run<'r> {
+    pub(super) world: &'r World,
+    pub(super) cluster: &'r Cluster<'r>,
+    pub(super) scenario: &'r Scenario,
+    show: Option<&'r dyn Fn(&Moment)>,
+    pub(super) history: RefCell<History>,
+    /// The sizes of all contents, by version.
+    pub(super) contents: RefCell<Vec<usize>>,
+    /// Contents that were stored with fewer copies than the policy names.
+    pub(super) thin: RefCell<BTreeSet<Version>>,
+    pub(super) guard: RefCell<Guard>,
+    /// Held for reading by each call of a client, for writing to damage a node.
+    pub(super) quiet: RwLock<()>,
+    /// How many faults hold each host down now.
+    pub(super) held: RefCell<BTreeMap<String, u32>>,
+    /// Nodes whose next start says `--replace`.
+    pub(super) replaced: RefCell<BTreeSet<String>>,
+    /// What each host said when it did not start, and since when.
+    pub(super) refusals: RefCell<BTreeMap<String, (String, u64)>>,
+    pub(super) nodes: RefCell<BTreeMap<String, Weak<Node>>>,
+    pub(super) running_coordinator: RefCell<Option<Weak<Coordinator>>>,
+    /// Faults on links that go on now, by their number.
+    pub(super) link_faults: RefCell<BTreeMap<usize, Fault>>,
+    pub(super) chance: RefCell<Rng>,
+    pub(super) tally: RefCell<Tally>,
+    ops: RefCell<BTreeMap<Act, OpCount>>,
+    struck: RefCell<BTreeMap<&'static str, u64>>,
+    left_out: RefCell<BTreeMap<&'static str, u64>>,
+    timeline: RefCell<Vec<Moment>>,
+    violations: RefCell<Vec<Violation>>,
+    tail: RefCell<Vec<String>>,
+}
+
+impl<'r> Run<'r> {
+    pub(super) fn new(
+        world: &'r World,
+        cluster: &'r Cluster<'r>,
+        scenario: &'r Scenario,
+        show: Option<&'r dyn Fn(&Moment)>,
+    ) -> Self {
+        let guard = Guard::new(scenario.cluster.tolerance());
+        Self {
+            world,
+            cluster,
+            scenario,
+            show,
+            history: RefCell::default(),
+            contents: RefCell::default(),
+            thin: RefCell::default(),
+            guard: RefCell::new(guard),
+            quiet: RwLock::new(()),
+            held: RefCell::default(),
+            replaced: RefCell::default(),
+            refusals: RefCell::default(),
+            nodes: RefCell::default(),
+            running_coordinator: RefCell::default(),
+            link_faults: RefCell::default(),
+            chance: RefCell::new(world.rng("run")),
+            tally: RefCell::default(),
+            ops: RefCell::default(),
+            struck: RefCell::default(),
+            left_out: RefCell::default(),
+            timeline: RefCell::default(),
+            violations: RefCell::default(),
+            tail: RefCell::default(),
+        }
+    }
+
+    /// Runs it: clients and faults, then the end.
+    pub(super) async fn to_its_end(&self) {
+        self.prepare().await;
+        tokio::select! {
+            biased;
+            () = self.around() => {}
+            () = self.store_before() => {}
+        }
+        let work = async {
+            let clients = (1..=self.scenario.cluster.clients).map(|client| self.work(client));
+            let lasts = tokio::time::sleep(self.scenario.lasts.0);
+            tokio::join!(biased; join_all(clients), lasts);
+        };
+        let faults = async {
+            let faults = self.scenario.faults.iter().enumerate();
+            join_all(faults.map(|(number, fault)| strike::strike(self, number, fault))).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.around() => {}
+            () = faults => {}
+            () = work => {}
+            () = self.is_broken() => {}
+        }
+        if !self.has_failed() {
+            tokio::select! {
+                biased;
+                () = self.around() => {}
+                () = self.end() => {}
+                () = self.is_broken() => {}
+            }
+        }
+        self.tell("check", match self.has_failed() {
+            true => "something that must never be was found".to_owned(),
+            false => "all held".to_owned(),
+        });
+    }
+
+    /// What goes on all the time.
+    async fn around(&self) {
+        tokio::join!(biased; self.operate(), self.watch());
+    }
+
+    pub(super) fn into_report(self) -> Report {
+        Report {
+            scenario: String::new(),
+            seed: self.world.seed(),
+            took_ms: trace::elapsed_ms(),
+            events: self.world.trace().events(),
+            digest: self.world.trace().digest(),
+            timeline: self.timeline.take(),
+            ops: self.ops.take(),
+            struck: self.struck.take(),
+            left_out: self.left_out.take(),
+            injected: self.injected(),
+            tally: self.tally.take(),
+            violations: self.violations.take(),
+            tail: self.tail.take(),
+        }
+    }
+
+    /// Something that must never be was found.
+    pub(super) fn violates(&self, rule: &'static str, text: String) {
+        let at_ms = trace::elapsed_ms();
+        self.world.trace().event("oracle", format_args!("{rule} is broken: {text}"));
+        if !self.has_failed() {
+            *self.tail.borrow_mut() = self.world.trace().tail(TAIL_LINES);
+        }
+        self.tell("check", format!("{rule} is broken: {text}"));
+        self.violations.borrow_mut().push(Violation { at_ms, rule, text });
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        !self.violations.borrow().is_empty()
+    }
+
+    async fn is_broken(&self) {
+        while !self.has_failed() {
+            self.world.pass(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Adds a line to the timeline.
+    pub(super) fn tell(&self, about: &'static str, text: String) {
+        let moment = Moment { at_ms: trace::elapsed_ms(), about, text };
+        if let Some(show) = self.show {
+            show(&moment);
+        }
+        self.timeline.borrow_mut().push(moment);
+    }
+
+    pub(super) fn count_op(&self, act: Act, count: impl FnOnce(&mut OpCount)) {
+        count(self.ops.borrow_mut().entry(act).or_default());
+    }
+
+    pub(super) fn count_struck(&self, fault: &Fault) {
+        *self.struck.borrow_mut().entry(fault.what.name()).or_default() += 1;
+    }
+
+    pub(super) fn count_left_out(&self, fault: &Fault) {
+        self.world.trace().event("world", format_args!("left out: {fault:?}"));
+        *self.left_out.borrow_mut().entry(fault.what.name()).or_default() += 1;
+    }
+
+    /// The coordinator as its operator reaches it: on its own machine, past
+    /// the network.
+    pub(super) fn coordinator(&self) -> Option<Arc<dyn CoordinatorService>> {
+        let host = self.cluster.host(COORDINATOR);
+        if host.is_paused() { None } else { host.coordinator() }
+    }
+
+    /// The cluster on one page; `None` when the coordinator does not answer.
+    pub(super) async fn status(&self) -> Option<ClusterStatus> {
+        let coordinator = self.coordinator()?;
+        tokio::time::timeout(STATUS_WAIT_MAX, coordinator.status()).await.ok()?.ok()
+    }
+
+    /// The machines of a cluster: coordinator, nodes, clients.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let mut hosts = vec![COORDINATOR.to_owned()];
+        hosts.extend(self.cluster.node_names());
+        hosts.extend((1..=self.scenario.cluster.clients).map(client_name));
+        hosts
+    }
+
+    fn injected(&self) -> BTreeMap<String, u64> {
+        let mut injected = BTreeMap::new();
+        let mut add = |place: &str, kind: &str, count: u64| {
+            if count > 0 {
+                *injected.entry(format!("{place}: {kind}")).or_default() += count;
+            }
+        };
+        for (kind, count) in self.world.net().faults_injected() {
+            add("network", kind, count);
+        }
+        for host in self.hosts() {
+            for (kind, count) in self.world.host(&host).disk().faults_injected() {
+                add("disk", kind, count);
+            }
+        }
+        injected
+    }
+}
+
+/// The name of client number `number`, from 1.
+pub(super) fn client_name(number: usize) -> String {
+    format!("c{number}")
+}

@@ -1,0 +1,206 @@
+//! Scenarios drawn from a seed. Each seed has kinds of fault of its own, and
+//! its own dose of each: a run with a little of everything hides what a run
+//! with much of one thing shows (Groce et al. 2012, *Swarm Testing*).
+
+use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
+use dfs_core::units::{ByteSize, Span};
+
+use crate::rng::Rng;
+use crate::scenario::{
+    ClusterPlan, Fault, FaultKind, Field, Harm, Scenario, Weights, Workload,
+};
+
+/// Of so many seeds, one goes beyond what its policy survives.
+const BEYOND_ONE_OF: u64 = 10;
+/// The name of a drawn scenario.
+pub const NAME: &str = "swarm";
+
+/// The scenario of a seed.
+#[must_use]
+pub fn scenario(seed: u64) -> Scenario {
+    let mut rng = Rng::derive(seed, "swarm");
+    let beyond_tolerance = rng.chance(1, BEYOND_ONE_OF);
+    let cluster = cluster(&mut rng);
+    let lasts_ms = 60_000 + rng.below(8 * 60_000);
+    let workload = workload(&mut rng, lasts_ms, cluster.clients);
+    let hard = hard(&mut rng);
+    let mut scenario = Scenario {
+        name: NAME.to_owned(),
+        about: format!("drawn from seed {seed}"),
+        lasts: Span::from_millis(lasts_ms),
+        beyond_tolerance,
+        hard,
+        cluster,
+        workload: Some(workload),
+        ops: Vec::new(),
+        faults: Vec::new(),
+    };
+    scenario.faults = faults(&mut rng, &scenario);
+    scenario
+}
+
+fn cluster(rng: &mut Rng) -> ClusterPlan {
+    let nodes = *pick(rng, &[1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 9]);
+    let policies: [(usize, u8, ParitySpec); 12] = [
+        (1, 1, ParitySpec::None),
+        (2, 2, ParitySpec::None),
+        (2, 2, ParitySpec::None),
+        (3, 2, ParitySpec::None),
+        (3, 3, ParitySpec::None),
+        (3, 1, ParitySpec::XorAuto),
+        (3, 2, ParitySpec::XorAuto),
+        (3, 1, ParitySpec::Xor { data: 2 }),
+        (4, 1, ParitySpec::ReedSolomon { data: 2, parity: 2 }),
+        (5, 2, ParitySpec::ReedSolomon { data: 2, parity: 1 }),
+        (6, 1, ParitySpec::ReedSolomon { data: 4, parity: 2 }),
+        (9, 1, ParitySpec::ReedSolomon { data: 6, parity: 3 }),
+    ];
+    let fitting: Vec<_> = policies.into_iter().filter(|(least, ..)| *least <= nodes).collect();
+    // The last that fit are the ones that this many nodes are for.
+    let from = fitting.len().saturating_sub(6);
+    let (_, replication, parity) = *pick(rng, &fitting[from..]);
+    let zones = if nodes >= 4 && rng.chance(1, 4) { vec!["rack-a", "rack-b", "rack-c"] } else { vec![] };
+    ClusterPlan {
+        nodes,
+        clients: 1 + index(rng.below(4)),
+        replication,
+        parity,
+        compression: *pick(rng, &[Compression::Lz4, Compression::Lz4, Compression::None]),
+        placement: *pick(rng, &[PlacementStrategy::RoundRobin, PlacementStrategy::Ring]),
+        zones: zones.into_iter().map(str::to_owned).collect(),
+        repair_after: Span::from_secs(*pick(rng, &[5, 20, 60, 300])),
+        delete_grace: Span::from_secs(*pick(rng, &[5, 30, 60])),
+        ..ClusterPlan::default()
+    }
+}
+
+fn workload(rng: &mut Rng, lasts_ms: u64, clients: usize) -> Workload {
+    let ops = 20 + rng.below(120);
+    let weight = |rng: &mut Rng, usual: u32| if rng.chance(1, 5) { 0 } else { usual };
+    let usual = Weights::default();
+    Workload {
+        stored_before: index(rng.below(6)),
+        ops: index(ops),
+        every: Span::from_millis(lasts_ms * clients as u64 / (ops + 1)),
+        names: 1 + index(rng.below(8)),
+        size_min: ByteSize(0),
+        size_max: ByteSize(*pick(rng, &[600, 70 << 10, 200 << 10, 500 << 10])),
+        weights: Weights {
+            put: weight(rng, usual.put),
+            remove: weight(rng, usual.remove),
+            rename: weight(rng, usual.rename),
+            list: weight(rng, usual.list),
+            ..usual
+        },
+    }
+}
+
+fn hard(rng: &mut Rng) -> Vec<String> {
+    let names = crate::run::hard_names();
+    names.into_iter().filter(|_| rng.chance(1, 8)).map(str::to_owned).collect()
+}
+
+fn faults(rng: &mut Rng, scenario: &Scenario) -> Vec<Fault> {
+    let kinds: Vec<FaultKind> =
+        (0..1 + rng.below(5)).map(|_| *pick(rng, &FaultKind::ALL)).collect();
+    let mut faults: Vec<Fault> = (0..1 + rng.below(12))
+        .map(|_| {
+            let kind = *pick(rng, &kinds);
+            fault(rng, kind, scenario)
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at);
+    let joins = faults.iter().filter(|fault| fault.what == FaultKind::Join).count();
+    // More than a few new nodes only make runs long.
+    for _ in 2..joins {
+        let last = faults.iter().rposition(|fault| fault.what == FaultKind::Join);
+        if let Some(last) = last {
+            faults.remove(last);
+        }
+    }
+    faults
+}
+
+fn fault(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> Fault {
+    let takes = |field| what.fields().contains(&field);
+    let lasts_ms = scenario.lasts.as_millis();
+    let host = host(rng, what, scenario);
+    let to = {
+        let mut to = self::host(rng, FaultKind::Isolate, scenario);
+        if to == host {
+            "coord".clone_into(&mut to);
+        }
+        to
+    };
+    let latency_ms = match what {
+        FaultKind::SlowDisk => *pick(rng, &[5, 50, 500, 4_000]),
+        _ => *pick(rng, &[20, 200, 2_000, 15_000]),
+    };
+    Fault {
+        at: Span::from_millis(rng.below(lasts_ms)),
+        what,
+        host: if takes(Field::Host) { host } else { String::new() },
+        to: if takes(Field::To) { to } else { String::new() },
+        lasts: takes(Field::Lasts).then(|| duration(rng)),
+        count: takes(Field::Count).then(|| *pick(rng, &[1, 1, 2, 5, 30])),
+        per_mille: takes(Field::PerMille).then(|| *pick(rng, &[5, 30, 150, 400])),
+        latency: takes(Field::Latency).then_some(Span::from_millis(latency_ms)),
+        jump: takes(Field::Jump).then(|| Span::from_secs(*pick(rng, &[60, 3600, 864_000]))),
+        free: takes(Field::Free).then(|| ByteSize(*pick(rng, &[0, 4096, 100_000, 1 << 20]))),
+    }
+}
+
+fn host(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> String {
+    let cluster = &scenario.cluster;
+    let node = format!("n{}", 1 + rng.below(cluster.nodes as u64));
+    if what.needs_node() {
+        return match scenario.beyond_tolerance && rng.chance(1, 4) {
+            true => "all".to_owned(),
+            false => node,
+        };
+    }
+    if what.is_on_network() && rng.chance(1, 2) {
+        return String::new();
+    }
+    match rng.below(12) {
+        0 | 1 => "coord".to_owned(),
+        2 => format!("c{}", 1 + rng.below(cluster.clients as u64)),
+        3 if what.harm() == Harm::Away => "all".to_owned(),
+        4 if !cluster.zones.is_empty() => pick(rng, &cluster.zones).clone(),
+        _ => node,
+    }
+}
+
+/// From half a second to four minutes, short ones as often as long ones.
+fn duration(rng: &mut Rng) -> Span {
+    let longest_ms = 500 << rng.below(10);
+    Span::from_millis(longest_ms / 2 + rng.below(longest_ms / 2))
+}
+
+fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
+    &from[index(rng.below(from.len() as u64))]
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("it was a count in memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_seed_draws_a_scenario_that_can_be_run_and_written() {
+        let mut kinds = BTreeSet::new();
+        for seed in 0..500 {
+            let scenario = scenario(seed);
+            scenario.check().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let drawn = scenario.drawn(seed);
+            assert_eq!(Scenario::parse(&drawn.to_toml()).as_ref(), Ok(&drawn), "seed {seed}");
+            kinds.extend(scenario.faults.iter().map(|fault| fault.what));
+        }
+        assert_eq!(kinds.len(), FaultKind::ALL.len(), "every kind is drawn");
+    }
+}
