@@ -10,10 +10,11 @@ use super::member::Members;
 use super::mend::Mending;
 use super::numbers::Numbers;
 use super::settings::CoordinatorSettings;
+use super::status::Asked;
 use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
-    FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename,
+    FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Promise, Remove, Removed, Rename,
     Result, Retarget, StripePlacement, Target, UploadGrant, Usage,
 };
 use crate::catalog::{Catalog, Command};
@@ -44,6 +45,8 @@ pub(super) struct State {
     pub(super) survey: Survey,
     /// How many stripes were placed; turns round robin.
     pub(super) rotation: u64,
+    /// The promise that was told last, and what it depends on.
+    pub(super) promised: Option<(Asked, Promise)>,
 }
 
 /// Why a coordinator does not start.
@@ -88,6 +91,7 @@ impl Coordinator {
             mending: Mending::default(),
             survey: Survey::default(),
             rotation: 0,
+            promised: None,
         };
         Ok(Arc::new_cyclic(|me| Self {
             env,

@@ -2,15 +2,24 @@
 
 use super::member::Live;
 use super::role::Coordinator;
-use crate::api::{ClusterStatus, NodeState, NodeStatus, Result, Usage};
+use crate::api::{ClusterStatus, NodeState, NodeStatus, Promise, Result, Usage};
 use crate::catalog::MemberRecord;
 use crate::env::Durability;
 use crate::id::NodeIndex;
-use crate::placement;
+use crate::placement::{self, Candidate};
+use crate::policy::{PlacementStrategy, PolicySpec};
 use crate::presence::Summary;
 
 /// How long a refused announcement under a node's id is shown.
 const REFUSED_SHOWN_MS: u64 = 30_000;
+
+/// What a promise depends on.
+#[derive(PartialEq, Eq)]
+pub(super) struct Asked {
+    policy: PolicySpec,
+    strategy: PlacementStrategy,
+    candidates: Vec<Candidate>,
+}
 
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::status`].
@@ -24,8 +33,7 @@ impl Coordinator {
             })
             .await?;
         let candidates = self.candidates();
-        let promise =
-            placement::promise(&policy, placement, &candidates, self.settings.allow_unsafe);
+        let promise = self.promise(&policy, placement, candidates);
         let now_ms = self.now_ms();
         let state = self.state();
         let mut nodes: Vec<NodeStatus> = (members.into_iter())
@@ -60,6 +68,30 @@ impl Coordinator {
             repair: state.mending.status(state.survey.waiting(), self.repair_begins_in_s(&state)),
             garbage_bytes: state.members.presence.unwanted_bytes(),
         })
+    }
+
+    /// What the policy promises on `candidates`. It is found by many trials,
+    /// so the latest answer is kept for as long as it is asked the same.
+    fn promise(
+        &self,
+        policy: &PolicySpec,
+        strategy: PlacementStrategy,
+        mut candidates: Vec<Candidate>,
+    ) -> Promise {
+        for candidate in &mut candidates {
+            // What the answer does not depend on.
+            (candidate.free, candidate.note) = (0, None);
+        }
+        let asked = Asked { policy: *policy, strategy, candidates };
+        if let Some((known, promise)) = &self.state().promised
+            && *known == asked
+        {
+            return promise.clone();
+        }
+        let (candidates, allow_unsafe) = (&asked.candidates, self.settings.allow_unsafe);
+        let promise = placement::promise(policy, strategy, candidates, allow_unsafe);
+        self.state().promised = Some((asked, promise.clone()));
+        promise
     }
 
     /// Seconds until the earliest of the nodes that are gone is given up for

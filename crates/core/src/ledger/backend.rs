@@ -48,15 +48,18 @@ impl Backend {
     }
 
     /// Carries out what was held back; from then on, writes go to the file.
+    /// When that fails, nothing goes to the file any more: what redb writes
+    /// as it is closed belongs to pages that are not there.
     pub(super) fn release(&self) -> io::Result<()> {
         let mut held = self.lock();
-        for step in held.take().into_iter().flat_map(|held| held.steps) {
+        for step in held.iter().flat_map(|held| &held.steps) {
             match step {
-                Step::Write { offset, bytes } => self.file.write_at(offset, &bytes)?,
-                Step::SetLen(len) => self.file.set_len(len)?,
+                Step::Write { offset, bytes } => self.file.write_at(*offset, bytes)?,
+                Step::SetLen(len) => self.file.set_len(*len)?,
                 Step::Sync => self.file.sync()?,
             }
         }
+        *held = None;
         Ok(())
     }
 

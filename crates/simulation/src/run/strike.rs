@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::state::Run;
 use crate::cluster::COORDINATOR;
-use crate::disk::Call;
+use crate::disk::{Call, MemoryDisk};
 use crate::host::Host;
 use crate::net::Link;
 use crate::rng::Rng;
@@ -29,7 +29,8 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
     if !hosts.iter().all(is_known) {
         return run.count_left_out(fault);
     }
-    match fault.what.harm() {
+    let harm = if nodes.is_empty() { Harm::None } else { fault.what.harm() };
+    match harm {
         Harm::Destroys if !run.scenario.beyond_tolerance => {
             let [node] = nodes.as_slice() else { return run.count_left_out(fault) };
             let Some(_nobody_works) = until_it_may_hurt(run).await else {
@@ -46,7 +47,7 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
                 damage(run, number, fault, node);
             }
         }
-        Harm::Away if !nodes.is_empty() => {
+        Harm::Away => {
             if !run.guard.borrow().may_go(&nodes) && !run.scenario.beyond_tolerance {
                 return run.count_left_out(fault);
             }
@@ -55,17 +56,14 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().come_back(&nodes);
         }
-        Harm::Away | Harm::None => {
+        Harm::None => {
             begin(run, fault);
             run.guard.borrow_mut().disturb();
-            if matches!(fault.what, FaultKind::FlipRead | FaultKind::MisdirectRead) {
-                run.guard.borrow_mut().is_hurt = true;
-            }
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().calm_down();
         }
     }
-    if fault.what.harm() == Harm::Destroys {
+    if harm == Harm::Destroys {
         after_damage(run, number, fault, &nodes).await;
     }
     run.tell("fault", format!("{} is over", describe(fault)));
@@ -178,15 +176,15 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
             run.world.pass(lasts).await;
             each(&|host| host.disk().set_capacity(run.scenario.cluster.disk.0));
         }
-        FaultKind::FailSync => each(&|host| host.disk().fail_next_syncs(count)),
-        FaultKind::FailRead => {
-            each(&|host| host.disk().fail_next(Call::Read, io::ErrorKind::Other, count));
+        FaultKind::FailSync
+        | FaultKind::FailRead
+        | FaultKind::FailWrite
+        | FaultKind::FlipRead
+        | FaultKind::MisdirectRead => {
+            each(&|host| plan_calls(host.disk(), fault.what, count));
+            run.world.pass(lasts).await;
+            each(&|host| plan_calls(host.disk(), fault.what, 0));
         }
-        FaultKind::FailWrite => {
-            each(&|host| host.disk().fail_next(Call::Write, io::ErrorKind::Other, count));
-        }
-        FaultKind::FlipRead => each(&|host| host.disk().flip_next_reads(count)),
-        FaultKind::MisdirectRead => each(&|host| host.disk().misdirect_next_reads(count)),
         FaultKind::ReadOnly => {
             each(&|host| host.disk().set_read_only(true));
             run.world.pass(lasts).await;
@@ -222,6 +220,18 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
     }
 }
 
+/// Plans that the next `count` calls of a disk go wrong; 0 takes it back.
+fn plan_calls(disk: &MemoryDisk, what: FaultKind, count: u32) {
+    match what {
+        FaultKind::FailSync => disk.fail_next_syncs(count),
+        FaultKind::FailRead => disk.fail_next(Call::Read, io::ErrorKind::Other, count),
+        FaultKind::FailWrite => disk.fail_next(Call::Write, io::ErrorKind::Other, count),
+        FaultKind::FlipRead => disk.flip_next_reads(count),
+        FaultKind::MisdirectRead => disk.misdirect_next_reads(count),
+        _ => {}
+    }
+}
+
 /// Damages what a node holds, or plans that its next writes do.
 fn damage(run: &Run<'_>, number: usize, fault: &Fault, node: &str) {
     let host = run.world.host(node);
@@ -230,6 +240,9 @@ fn damage(run: &Run<'_>, number: usize, fault: &Fault, node: &str) {
     let mut rng = Rng::derive(run.world.seed(), &format!("damage {number}"));
     disk.reseed_faults(rng.next_u64());
     match fault.what {
+        FaultKind::FailRead | FaultKind::FlipRead | FaultKind::MisdirectRead => {
+            plan_calls(disk, fault.what, count);
+        }
         FaultKind::LoseWrite => disk.lose_next_writes(count),
         FaultKind::MisdirectWrite => disk.misdirect_next_writes(count),
         FaultKind::Wipe => {
@@ -270,6 +283,9 @@ async fn after_damage(run: &Run<'_>, number: usize, fault: &Fault, nodes: &[Stri
     match fault.lasts {
         Some(lasts) => run.world.pass(lasts.0).await,
         None => run.world.pass(Duration::from_millis(rng.below(DAMAGE_LIES_MS))).await,
+    }
+    for node in nodes {
+        plan_calls(run.world.host(node).disk(), fault.what, 0);
     }
     if fault.what == FaultKind::Wipe {
         hold(run, nodes, false);

@@ -177,6 +177,8 @@ impl FaultKind {
     /// copy, and what destroys it ends the cluster.
     #[must_use]
     pub fn needs_node(self) -> bool {
-        self.harm() == super::Harm::Destroys || matches!(self, Self::Leave | Self::Unmount)
+        let passes = matches!(self, Self::FailRead | Self::FlipRead);
+        let is_of_nodes = matches!(self, Self::Leave | Self::Unmount);
+        is_of_nodes || (self.harm() == super::Harm::Destroys && !passes)
     }
 }

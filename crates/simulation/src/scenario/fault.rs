@@ -70,13 +70,13 @@ pub enum FaultKind {
     SlowDisk,
     /// The disk has only `free` left.
     FullDisk,
-    /// The next `count` syncs fail, and what they were to keep is gone.
+    /// The next `count` syncs of that time fail, and what they were to keep is gone.
     FailSync,
-    /// The next `count` reads fail with an I/O error.
+    /// The next `count` reads of that time fail with an I/O error.
     FailRead,
-    /// The next `count` writes fail with an I/O error.
+    /// The next `count` writes of that time fail with an I/O error.
     FailWrite,
-    /// The next `count` reads have one bit wrong.
+    /// The next `count` reads of that time have one bit wrong.
     FlipRead,
     /// The volume is remounted read-only.
     ReadOnly,
@@ -90,7 +90,7 @@ pub enum FaultKind {
     LoseWrite,
     /// The next `count` writes land elsewhere.
     MisdirectWrite,
-    /// The next `count` reads come from elsewhere.
+    /// The next `count` reads of that time come from elsewhere.
     MisdirectRead,
     /// The node loses its disk, and comes back with an empty one, `--replace`.
     Wipe,
@@ -224,8 +224,8 @@ impl FaultKind {
             | Self::FailRead
             | Self::FailWrite
             | Self::FlipRead
-            | Self::MisdirectRead
-            | Self::BitRot
+            | Self::MisdirectRead => &[Host, Count, Lasts],
+            Self::BitRot
             | Self::BadSector
             | Self::LoseWrite
             | Self::MisdirectWrite => &[Host, Count],
@@ -250,9 +250,12 @@ impl FaultKind {
             | Self::Leave
             | Self::Isolate
             | Self::Cut
-            | Self::Unmount
-            | Self::FailRead => Harm::Away,
-            Self::BitRot
+            | Self::Unmount => Harm::Away,
+            // A read that is wrong may condemn a copy that is right.
+            Self::FailRead
+            | Self::FlipRead
+            | Self::MisdirectRead
+            | Self::BitRot
             | Self::BadSector
             | Self::LoseWrite
             | Self::MisdirectWrite
