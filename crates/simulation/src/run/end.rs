@@ -193,8 +193,12 @@ impl Run<'_> {
     async fn check_layouts(&self, maps: &[FileMap]) {
         let Some(status) = self.status().await else { return };
         let nodes = self.cluster.node_names();
+        // Status tells what new files get now; those that were stored while
+        // nodes were away are owed what the policy names.
         let promised = usize::from(status.promise.nodes_lost_max.unwrap_or(0));
-        let zones_promised = status.promise.zones_lost_max.unwrap_or(0) > 0;
+        let promised = promised.min(self.scenario.cluster.tolerance());
+        let zones_promised = status.promise.zones_lost_max.unwrap_or(0) > 0
+            && !self.guard.borrow().was_anyone_away;
         let mut ways_to_lose: Vec<BTreeSet<String>> = Vec::new();
         if nodes.len() <= NODES_TRIED_MAX {
             ways_to_lose = oracle::subsets(&nodes);

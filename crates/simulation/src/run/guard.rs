@@ -21,6 +21,8 @@ pub(super) struct Guard {
     pub(super) tainted: BTreeSet<String>,
     /// Nodes that were away or damaged since all was well last.
     touched: BTreeSet<String>,
+    /// Whether any node ever was away or damaged.
+    pub(super) was_anyone_away: bool,
     /// Faults that go on now and that are on no node's account.
     others: u32,
     /// Whether there were such since all was well last.
@@ -65,6 +67,7 @@ impl Guard {
         for node in nodes {
             *self.away.entry(node.clone()).or_default() += 1;
             self.touched.insert(node.clone());
+            self.was_anyone_away = true;
         }
     }
 
@@ -81,7 +84,7 @@ impl Guard {
     pub(super) fn taint(&mut self, node: &str) {
         self.tainted.insert(node.to_owned());
         self.touched.insert(node.to_owned());
-        self.is_hurt = true;
+        (self.is_hurt, self.was_anyone_away) = (true, true);
     }
 
     /// It was looked through, and what was lost is rebuilt.
@@ -92,7 +95,7 @@ impl Guard {
     /// A fault begins that is on no node's account.
     pub(super) fn disturb(&mut self) {
         self.others += 1;
-        self.is_disturbed = true;
+        (self.is_disturbed, self.was_anyone_away) = (true, true);
     }
 
     /// It ends.
