@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for (ms, text) in [(0, "0s"), (1, "1ms"), (1_500, "1500ms"), (90_000, "90s"), (120_000, "2m")]
+        for (ms, text) in
+            [(0, "0s"), (1, "1ms"), (1_500, "1500ms"), (90_000, "90s"), (120_000, "2m")]
         {
             assert_eq!(Span::from_millis(ms).to_string(), text);
             assert_eq!(text.parse(), Ok(Span::from_millis(ms)));

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::cli::{ClusterArgs, GlobalArgs, ProgressWhen};
 use crate::exit::Failure;
-use crate::output::progress::{Gauge, Meter};
+use crate::output::progress::{Gauge, Meter, Unit};
 use crate::settings::Settings;
 
 /// Where the coordinator listens when nothing else is said.
@@ -81,7 +81,12 @@ impl Console {
 
     /// Shows progress until it is dropped.
     pub(crate) fn meter(&self, verb: &str, gauge: Gauge) -> Meter {
-        Meter::start(self.progress, self.is_quiet, verb, gauge)
+        Meter::start(self.progress, self.is_quiet, verb, Unit::Bytes, gauge)
+    }
+
+    /// Shows how many things, each a `noun`, are done until it is dropped.
+    pub(crate) fn count_meter(&self, verb: &str, noun: &'static str, gauge: Gauge) -> Meter {
+        Meter::start(self.progress, self.is_quiet, verb, Unit::Count(noun), gauge)
     }
 
     /// Tells the person something beside the answer, unless quiet.

@@ -12,6 +12,7 @@
 //! - [`step`]: the number of every effect, and stops just before one.
 //! - [`cluster`]: the real roles on hosts of their own, started and stopped.
 //! - [`scenario`]: what happens in a world, as data: written, or drawn by [`swarm`].
+//! - [`sweep`], [`shrink`]: many seeds; and the smallest case of one that fails.
 //! - [`run`]: a scenario run from a seed: clients, faults, checks, a report.
 //! - [`oracle`], [`history`]: what must hold, worked out without the code under test.
 //! - [`sample`]: chunks and stripes as a client makes them.
@@ -29,8 +30,10 @@ pub mod rng;
 pub mod run;
 pub mod sample;
 pub mod scenario;
+pub mod shrink;
 pub mod step;
 pub mod swarm;
+pub mod sweep;
 pub mod task;
 pub mod trace;
 pub mod world;

@@ -6,9 +6,7 @@ use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
 use dfs_core::units::{ByteSize, Span};
 
 use crate::rng::Rng;
-use crate::scenario::{
-    ClusterPlan, Fault, FaultKind, Field, Harm, Scenario, Weights, Workload,
-};
+use crate::scenario::{ClusterPlan, Fault, FaultKind, Field, Harm, Scenario, Weights, Workload};
 
 /// Of so many seeds, one goes beyond what its policy survives.
 const BEYOND_ONE_OF: u64 = 10;
@@ -39,6 +37,51 @@ pub fn scenario(seed: u64) -> Scenario {
     scenario
 }
 
+/// The mean time between two faults of [`faults_of`].
+const FAULT_EVERY_MS: u64 = 4 * 60_000;
+
+/// Faults of these kinds only, drawn over the whole time of `scenario`.
+#[must_use]
+pub fn faults_of(kinds: &[FaultKind], scenario: &Scenario, seed: u64) -> Vec<Fault> {
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let mut rng = Rng::derive(seed, "faults");
+    let count = scenario.lasts.as_millis().div_ceil(FAULT_EVERY_MS).max(1);
+    let mut faults: Vec<Fault> = (0..count)
+        .map(|_| {
+            let kind = *pick(&mut rng, kinds);
+            fault(&mut rng, kind, scenario)
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at);
+    faults
+}
+
+/// `scenario` made to last so long: its clients go on at the same pace, and
+/// its faults come again in each round of its own length.
+#[must_use]
+pub fn stretched(mut scenario: Scenario, lasts: Span) -> Scenario {
+    let round_ms = scenario.lasts.as_millis().max(1);
+    let rounds = lasts.as_millis().div_ceil(round_ms).max(1);
+    let once = std::mem::take(&mut scenario.faults);
+    for round in 0..rounds {
+        for fault in &once {
+            let mut again = fault.clone();
+            again.at = Span::from_millis(fault.at.as_millis() + round * round_ms);
+            if again.at <= lasts && (round == 0 || again.what != FaultKind::Join) {
+                scenario.faults.push(again);
+            }
+        }
+    }
+    if let Some(workload) = &mut scenario.workload {
+        let ops = workload.ops as u64 * lasts.as_millis() / round_ms;
+        workload.ops = index(ops.max(1));
+    }
+    scenario.lasts = lasts;
+    scenario
+}
+
 fn cluster(rng: &mut Rng) -> ClusterPlan {
     let nodes = *pick(rng, &[1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 9]);
     let policies: [(usize, u8, ParitySpec); 12] = [
@@ -59,7 +102,8 @@ fn cluster(rng: &mut Rng) -> ClusterPlan {
     // The last that fit are the ones that this many nodes are for.
     let from = fitting.len().saturating_sub(6);
     let (_, replication, parity) = *pick(rng, &fitting[from..]);
-    let zones = if nodes >= 4 && rng.chance(1, 4) { vec!["rack-a", "rack-b", "rack-c"] } else { vec![] };
+    let zones =
+        if nodes >= 4 && rng.chance(1, 4) { vec!["rack-a", "rack-b", "rack-c"] } else { vec![] };
     ClusterPlan {
         nodes,
         clients: 1 + index(rng.below(4)),

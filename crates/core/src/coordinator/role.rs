@@ -14,8 +14,8 @@ use super::status::Asked;
 use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
-    FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Promise, Remove, Removed, Rename,
-    Result, Retarget, StripePlacement, Target, UploadGrant, Usage,
+    FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Promise, Remove, Removed,
+    Rename, Result, Retarget, StripePlacement, Target, UploadGrant, Usage,
 };
 use crate::catalog::{Catalog, Command};
 use crate::env::{self, Env, Work};

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod file;
+mod sim;
 mod value;
 
 use std::path::PathBuf;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 pub(crate) use cluster::*;
-pub(crate) use file::*;
 pub(crate) use dfs_core::units::ByteSize;
+pub(crate) use file::*;
+pub(crate) use sim::*;
 pub(crate) use value::{ByteRange, parse_durability, parse_duration};
 
 const OVERVIEW: &str = "\
@@ -140,6 +142,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run a coordinator and nodes in one process
     Up(UpArgs),
+    /// Rehearse failures in simulation
+    Sim(SimArgs),
     /// Print a completion script
     #[command(hide = true)]
     Completions {
@@ -177,6 +181,9 @@ impl Command {
             Self::Status(a) => a.answer.json,
             Self::Demo(a) => a.answer.json,
             Self::Node(NodeArgs { verb: Some(NodeVerb::Ls(a)), .. }) => a.answer.json,
+            Self::Sim(SimArgs { verb: SimVerb::Run(a) }) => a.answer.json,
+            Self::Sim(SimArgs { verb: SimVerb::Seeds(a) }) => a.answer.json,
+            Self::Sim(SimArgs { verb: SimVerb::List(answer) }) => answer.json,
             _ => false,
         }
     }

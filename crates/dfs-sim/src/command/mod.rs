@@ -15,6 +15,7 @@ mod policy;
 mod put;
 mod rm;
 mod serve;
+mod sim;
 mod sink;
 mod source;
 mod stat;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: Command, console: &Console) -> Outcome {
         Command::Coord(args) => coord::run(args, console).await,
         Command::Demo(args) => demo::run(args, console).await,
         Command::Up(args) => up::run(args, console).await,
+        Command::Sim(args) => sim::run(args, console).await,
         Command::Completions { shell } => about::completions(shell),
         Command::Man { verb } => about::manual(verb.as_deref()),
     }

@@ -32,6 +32,15 @@ pub(crate) fn beside(write: impl FnOnce()) {
 /// What is done and what there is to do, in bytes. 0 to do is not known.
 pub(crate) type Gauge = Arc<dyn Fn() -> (u64, u64) + Send + Sync>;
 
+/// What is done and to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things of this name, in the singular.
+    Count(&'static str),
+}
+
 /// Progress being shown, until it is dropped.
 pub(crate) struct Meter {
     task: Option<JoinHandle<()>>,
@@ -40,7 +49,13 @@ pub(crate) struct Meter {
 
 impl Meter {
     /// Shows what `gauge` says, if `when` and the terminal agree.
-    pub(crate) fn start(when: ProgressWhen, is_quiet: bool, verb: &str, gauge: Gauge) -> Self {
+    pub(crate) fn start(
+        when: ProgressWhen,
+        is_quiet: bool,
+        verb: &str,
+        unit: Unit,
+        gauge: Gauge,
+    ) -> Self {
         let is_wanted = match when {
             ProgressWhen::Always => true,
             ProgressWhen::Auto => !is_quiet,
@@ -50,17 +65,15 @@ impl Meter {
             return Self { task: None, bar: None };
         }
         if std::io::stderr().is_terminal() {
-            return Self::draw(gauge);
+            return Self::draw(unit, gauge);
         }
         let verb = verb.to_owned();
-        Self { task: Some(tokio::spawn(write_lines(verb, gauge))), bar: None }
+        Self { task: Some(tokio::spawn(write_lines(verb, unit, gauge))), bar: None }
     }
 
-    fn draw(gauge: Gauge) -> Self {
+    fn draw(unit: Unit, gauge: Gauge) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-        let style = ProgressStyle::with_template(
-            "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left",
-        );
+        let style = ProgressStyle::with_template(unit.template());
         bar.set_style(style.expect("the template is a constant and was tried"));
         *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         let drawn = bar.clone();
@@ -90,7 +103,7 @@ impl Drop for Meter {
     }
 }
 
-async fn write_lines(verb: String, gauge: Gauge) {
+async fn write_lines(verb: String, unit: Unit, gauge: Gauge) {
     let start = Instant::now();
     let mut tick = interval(LINE_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,15 +111,40 @@ async fn write_lines(verb: String, gauge: Gauge) {
     loop {
         tick.tick().await;
         let (done, total) = gauge();
-        note(line(&verb, done, total, start.elapsed()));
+        note(line(&verb, unit, (done, total), start.elapsed()));
+    }
+}
+
+impl Unit {
+    fn template(self) -> &'static str {
+        match self {
+            Self::Bytes => {
+                "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left"
+            }
+            Self::Count(_) => "{wide_bar} {pos}/{len} {per_sec} {eta} left",
+        }
+    }
+
+    fn amount(self, amount: u64) -> String {
+        match self {
+            Self::Bytes => size::bytes(amount),
+            Self::Count(noun) => size::counted(amount, noun),
+        }
+    }
+
+    fn rate(self, amount: u64, took: Duration) -> String {
+        match self {
+            Self::Bytes => size::rate(amount, took),
+            Self::Count(_) => format!("{:.1}/s", amount as f64 / took.as_secs_f64().max(1e-6)),
+        }
     }
 }
 
 /// `put: 1 GiB of 4 GiB (25 %), 512 MiB/s, 6.0 s left`.
-fn line(verb: &str, done: u64, total: u64, took: Duration) -> String {
-    let rate = size::rate(done, took);
+fn line(verb: &str, unit: Unit, (done, total): (u64, u64), took: Duration) -> String {
+    let (amount, rate) = (unit.amount(done), unit.rate(done, took));
     if total == 0 || done > total {
-        return format!("{verb}: {}, {rate}", size::bytes(done));
+        return format!("{verb}: {amount}, {rate}");
     }
     let left = if done == 0 {
         String::new()
@@ -115,7 +153,7 @@ fn line(verb: &str, done: u64, total: u64, took: Duration) -> String {
         format!(", {} left", time::span(left))
     };
     let percent = u128::from(done) * 100 / u128::from(total);
-    format!("{verb}: {} of {} ({percent} %), {rate}{left}", size::bytes(done), size::bytes(total))
+    format!("{verb}: {amount} of {} ({percent} %), {rate}{left}", unit.amount(total))
 }
 
 #[cfg(test)]
@@ -125,10 +163,15 @@ mod tests {
     #[test]
     fn a_plain_line_names_bytes_rate_and_time_left() {
         assert_eq!(
-            line("put", 1 << 30, 4 << 30, Duration::from_secs(2)),
+            line("put", Unit::Bytes, (1 << 30, 4 << 30), Duration::from_secs(2)),
             "put: 1 GiB of 4 GiB (25 %), 512 MiB/s, 6.0 s left"
         );
-        assert_eq!(line("put", 1 << 20, 0, Duration::from_secs(1)), "put: 1 MiB, 1 MiB/s");
-        assert_eq!(line("get", 0, 10, Duration::from_secs(5)), "get: 0 B of 10 B (0 %), 0 B/s");
+        let bytes = |verb, amounts, s| line(verb, Unit::Bytes, amounts, Duration::from_secs(s));
+        assert_eq!(bytes("put", (1 << 20, 0), 1), "put: 1 MiB, 1 MiB/s");
+        assert_eq!(bytes("get", (0, 10), 5), "get: 0 B of 10 B (0 %), 0 B/s");
+        assert_eq!(
+            line("sim seeds", Unit::Count("seed"), (50, 200), Duration::from_secs(5)),
+            "sim seeds: 50 seeds of 200 seeds (25 %), 10.0/s, 15 s left"
+        );
     }
 }

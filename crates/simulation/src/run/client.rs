@@ -120,9 +120,8 @@ impl Run<'_> {
         let was_tainted = !self.guard.borrow().tainted.is_empty();
         let client = self.client(host);
         let how = PutOptions { mode, ..options(&op.name) };
-        let running = host.spawn(async move {
-            client.put(seekable(&bytes), how, &Progress::new()).await
-        });
+        let running =
+            host.spawn(async move { client.put(seekable(&bytes), how, &Progress::new()).await });
         let result: Result<PutSummary, ClientError> = match running.await {
             Ok(result) => result,
             Err(_ended) => Err(ClientError::new(Kind::Unavailable, "the client was killed")),
@@ -154,11 +153,12 @@ impl Run<'_> {
         let client = self.client(host);
         let request = Remove { path: op.name.clone(), is_recursive: false, is_dry_run: false };
         let running = host.spawn(async move {
-            client.call(|coordinator| {
-                let request = request.clone();
-                async move { coordinator.remove(request).await }
-            })
-            .await
+            client
+                .call(|coordinator| {
+                    let request = request.clone();
+                    async move { coordinator.remove(request).await }
+                })
+                .await
         });
         let result = flatten(running.await);
         if matches!(&result, Err(error) if error.kind == Kind::NoSpace) {
@@ -186,11 +186,12 @@ impl Run<'_> {
         let request =
             Rename { from: file_name(&op.name), to: file_name(&to), mode: PutMode::IfAbsent };
         let running = host.spawn(async move {
-            client.call(|coordinator| {
-                let request = request.clone();
-                async move { coordinator.rename(request).await }
-            })
-            .await
+            client
+                .call(|coordinator| {
+                    let request = request.clone();
+                    async move { coordinator.rename(request).await }
+                })
+                .await
         });
         let result = flatten(running.await);
         // A second try of one that had its effect says so in one of two ways.
@@ -215,14 +216,14 @@ impl Run<'_> {
     async fn list(&self, host: &Host) {
         let began = self.history.borrow_mut().tick();
         let client = self.client(host);
-        let request =
-            List { prefix: String::new(), after: None, limit: 1000, by_folder: false };
+        let request = List { prefix: String::new(), after: None, limit: 1000, by_folder: false };
         let running = host.spawn(async move {
-            client.call(|coordinator| {
-                let request = request.clone();
-                async move { coordinator.list(request).await }
-            })
-            .await
+            client
+                .call(|coordinator| {
+                    let request = request.clone();
+                    async move { coordinator.list(request).await }
+                })
+                .await
         });
         let result = flatten(running.await);
         let ended = self.history.borrow_mut().tick();

@@ -12,10 +12,10 @@ use dfs_core::env::Durability;
 use dfs_core::id::Handle;
 use dfs_core::ledger::Ledger;
 
+use super::UPLOAD_IDLE_MAX;
 use super::state::Run;
 use super::strike;
 use super::watch::seconds;
-use super::UPLOAD_IDLE_MAX;
 use crate::cluster::{COORDINATOR, file_name};
 use crate::disk::MemoryDisk;
 use crate::oracle;
@@ -83,13 +83,15 @@ impl Run<'_> {
         if self.has_failed() {
             return;
         }
-        let tainted = std::mem::take(&mut self.guard.borrow_mut().tainted);
+        let tainted = self.guard.borrow().tainted.clone();
         for name in self.cluster.node_names() {
             self.verify_at_the_end(&name, tainted.contains(&name)).await;
         }
         self.settle().await;
         if !self.has_failed() {
-            self.guard.borrow_mut().all_is_well();
+            let mut guard = self.guard.borrow_mut();
+            guard.tainted.clear();
+            guard.all_is_well();
         }
     }
 
@@ -103,7 +105,10 @@ impl Run<'_> {
             if let Some((verified, bad)) = self.verify(name).await {
                 self.tally.borrow_mut().verified += verified;
                 if bad > 0 && !may_be_damaged {
-                    self.violates("I1", format!("{bad} chunks of {name} are bad, and nothing damaged them"));
+                    self.violates(
+                        "I1",
+                        format!("{bad} chunks of {name} are bad, and nothing damaged them"),
+                    );
                 }
                 return;
             }
@@ -132,7 +137,9 @@ impl Run<'_> {
         let data = status.map(|status| (status.health, status.repair));
         self.violates(
             "L1",
-            format!("not healed in {time_max:?}: {data:?}, {nodes:?}, refused to start: {refusals:?}"),
+            format!(
+                "not healed in {time_max:?}: {data:?}, {nodes:?}, refused to start: {refusals:?}"
+            ),
         );
     }
 
@@ -197,8 +204,8 @@ impl Run<'_> {
         // nodes were away are owed what the policy names.
         let promised = usize::from(status.promise.nodes_lost_max.unwrap_or(0));
         let promised = promised.min(self.scenario.cluster.tolerance());
-        let zones_promised = status.promise.zones_lost_max.unwrap_or(0) > 0
-            && !self.guard.borrow().was_anyone_away;
+        let zones_promised =
+            status.promise.zones_lost_max.unwrap_or(0) > 0 && !self.guard.borrow().was_anyone_away;
         let mut ways_to_lose: Vec<BTreeSet<String>> = Vec::new();
         if nodes.len() <= NODES_TRIED_MAX {
             ways_to_lose = oracle::subsets(&nodes);
@@ -212,9 +219,13 @@ impl Run<'_> {
         for map in maps {
             for stripe in &map.stripes {
                 for chunk in &stripe.chunks {
-                    let on: BTreeSet<&str> = chunk.copies.iter().map(|copy| copy.node.as_str()).collect();
+                    let on: BTreeSet<&str> =
+                        chunk.copies.iter().map(|copy| copy.node.as_str()).collect();
                     if on.len() != chunk.copies.len() {
-                        self.violates("I4", format!("two copies of one chunk of {} are on one node", map.info.name));
+                        self.violates(
+                            "I4",
+                            format!("two copies of one chunk of {} are on one node", map.info.name),
+                        );
                     }
                 }
             }
@@ -239,7 +250,9 @@ impl Run<'_> {
         copy.copy_from(self.world.host(COORDINATOR).disk());
         match Ledger::open(&*copy.handle(), Durability::Strict) {
             Ok((_, loaded)) if loaded == live => {}
-            Ok(_) => self.violates("I5", "the ledger holds another catalog than is served".to_owned()),
+            Ok(_) => {
+                self.violates("I5", "the ledger holds another catalog than is served".to_owned())
+            }
             Err(error) => self.violates("I5", format!("the ledger cannot be loaded: {error}")),
         }
     }
@@ -299,7 +312,9 @@ impl Run<'_> {
         if events > events_max {
             self.violates(
                 "L2",
-                format!("{events} events in {QUIET_TIME:?} of quiet, at most {events_max} are right"),
+                format!(
+                    "{events} events in {QUIET_TIME:?} of quiet, at most {events_max} are right"
+                ),
             );
         }
     }

@@ -42,7 +42,8 @@ impl Run<'_> {
     }
 
     async fn start_coordinator(&self) {
-        let (host, settings) = (self.cluster.host(COORDINATOR), self.cluster.coordinator_settings());
+        let (host, settings) =
+            (self.cluster.host(COORDINATOR), self.cluster.coordinator_settings());
         match start_coordinator_on(&host, settings).await {
             Ok(coordinator) => {
                 *self.running_coordinator.borrow_mut() = Some(Arc::downgrade(&coordinator));

@@ -126,10 +126,13 @@ impl<'r> Run<'r> {
                 () = self.is_broken() => {}
             }
         }
-        self.tell("check", match self.has_failed() {
-            true => "something that must never be was found".to_owned(),
-            false => "all held".to_owned(),
-        });
+        self.tell(
+            "check",
+            match self.has_failed() {
+                true => "something that must never be was found".to_owned(),
+                false => "all held".to_owned(),
+            },
+        );
     }
 
     /// What goes on all the time.

@@ -83,7 +83,7 @@ pub(super) fn describe(fault: &Fault) -> String {
         add(format!("to {}", fault.to));
     }
     if let Some(count) = fault.count {
-        add(format!("({count} times)"));
+        add(format!("({count} {})", if count == 1 { "time" } else { "times" }));
     }
     if let Some(share) = fault.per_mille {
         add(format!("({share} ‰)"));
@@ -108,9 +108,7 @@ fn begin(run: &Run<'_>, fault: &Fault) {
 
 /// Waits for a moment in which no put is under way and nothing else is wrong,
 /// and keeps clients still. `None` when there is none.
-async fn until_it_may_hurt<'r>(
-    run: &'r Run<'_>,
-) -> Option<tokio::sync::RwLockWriteGuard<'r, ()>> {
+async fn until_it_may_hurt<'r>(run: &'r Run<'_>) -> Option<tokio::sync::RwLockWriteGuard<'r, ()>> {
     if run.guard.borrow().tolerance == 0 {
         return None;
     }
@@ -332,14 +330,10 @@ pub(super) fn set_links(run: &Run<'_>) {
             change(&mut link);
             net.set_link(from, to, link);
         };
-        let these = if fault.host.is_empty() {
-            all.clone()
-        } else {
-            run.scenario.hosts_named(&fault.host)
-        };
+        let these =
+            if fault.host.is_empty() { all.clone() } else { run.scenario.hosts_named(&fault.host) };
         let is_one_way = fault.what == FaultKind::Cut;
-        let those =
-            if is_one_way { run.scenario.hosts_named(&fault.to) } else { all.clone() };
+        let those = if is_one_way { run.scenario.hosts_named(&fault.to) } else { all.clone() };
         for from in &these {
             for to in those.iter().filter(|to| *to != from) {
                 set(from, to);

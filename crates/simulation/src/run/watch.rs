@@ -92,17 +92,23 @@ impl Run<'_> {
         let stripes = lacking + full + unknown;
         if lacking > 0 && seen.lacking == 0 {
             seen.lacking_since_ms = now_ms;
-            self.tell("data", format!("{lacking} of {stripes} stripes lack a copy"));
+            self.tell(
+                "data",
+                format!("of {stripes} stripes {} a copy", counted(lacking, "lacks", "lack")),
+            );
         }
         if unavailable > 0 && seen.unavailable == 0 {
-            self.tell("data", format!("{unavailable} of {stripes} stripes cannot be read now"));
+            self.tell("data", format!("of {stripes} stripes {unavailable} cannot be read now"));
         }
         if unavailable == 0 && seen.unavailable > 0 {
             self.tell("data", "every stripe can be read again".to_owned());
         }
         if lacking == 0 && seen.lacking > 0 && unknown == 0 {
             let took = seconds(now_ms - seen.lacking_since_ms);
-            self.tell("data", format!("all {stripes} stripes have all their copies, after {took}"));
+            self.tell(
+                "data",
+                format!("of {stripes} stripes none lacks a copy any more, after {took}"),
+            );
         }
         let passed_ms = now_ms - seen.at_ms;
         let mut tally = self.tally.borrow_mut();
@@ -135,12 +141,13 @@ impl Run<'_> {
             tally.bytes_pulled += pulled;
             tally.from_parity += parity;
         }
-        let by_parity = if parity > 0 { format!(", {parity} of them from parity") } else { String::new() };
+        let by_parity =
+            if parity > 0 { format!(", {parity} of them from parity") } else { String::new() };
         self.tell(
             "repair",
             format!(
-                "{} copies were rebuilt onto {onto} from {from}{by_parity}: {} KiB pulled in {took}",
-                rebuilds.len(),
+                "{} rebuilt onto {onto} from {from}{by_parity}: {} KiB pulled in {took}",
+                counted(rebuilds.len() as u64, "copy was", "copies were"),
                 pulled >> 10
             ),
         );
@@ -157,6 +164,11 @@ impl Run<'_> {
             (false, _) => seen.well_since_ms = None,
         }
     }
+}
+
+/// `1 copy`, `2 copies`.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// `3.2 s`, `1 min 5 s`.

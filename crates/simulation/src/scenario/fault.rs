@@ -225,10 +225,9 @@ impl FaultKind {
             | Self::FailWrite
             | Self::FlipRead
             | Self::MisdirectRead => &[Host, Count, Lasts],
-            Self::BitRot
-            | Self::BadSector
-            | Self::LoseWrite
-            | Self::MisdirectWrite => &[Host, Count],
+            Self::BitRot | Self::BadSector | Self::LoseWrite | Self::MisdirectWrite => {
+                &[Host, Count]
+            }
             Self::ClockJump => &[Host, Jump],
             Self::Join => &[],
         }

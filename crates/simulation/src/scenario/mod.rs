@@ -133,7 +133,8 @@ impl ClusterPlan {
     /// What the cluster of the world is started with.
     #[must_use]
     pub fn settings(&self) -> ClusterSettings {
-        let racks = self.zones.iter().cycle().take(if self.zones.is_empty() { 0 } else { self.nodes });
+        let racks =
+            self.zones.iter().cycle().take(if self.zones.is_empty() { 0 } else { self.nodes });
         ClusterSettings {
             policy: self.policy(),
             placement: self.placement,
