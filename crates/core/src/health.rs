@@ -63,6 +63,13 @@ impl Health {
         self.heard_ms = Some(now_ms);
     }
 
+    /// For `ms` up to now nobody could be heard, and that is not the node's
+    /// doing: its silence counts that much less.
+    pub fn excuse(&mut self, ms: u64, now_ms: u64) {
+        self.known_ms = self.known_ms.saturating_add(ms).min(now_ms);
+        self.heard_ms = self.heard_ms.map(|heard| heard.saturating_add(ms).min(now_ms));
+    }
+
     /// The node said that this run of it stops.
     pub fn left(&mut self, now_ms: u64, session: SessionId) {
         self.left = Some((session, now_ms));

@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::output::progress;
 
 /// Sets logging up. `DFS_SIM_LOG` (as `RUST_LOG` elsewhere) wins over -v and -q.
@@ -16,6 +16,8 @@ pub(crate) fn start(cli: &Cli) {
         (true, _) => "error",
         // Who runs a server wants to see what it does.
         (_, 0) if cli.command.serves() => "warn,dfs_core=info,dfs_runtime=info,dfs_sim=info",
+        // What roles of a simulated world warn of is in the timeline.
+        (_, 0) if matches!(cli.command, Command::Sim(_)) => "off",
         (_, 0) => "warn",
         (_, 1) => "warn,dfs_core=info,dfs_runtime=info,dfs_sim=info",
         (_, 2) => "info,dfs_core=debug,dfs_runtime=debug,dfs_sim=debug",

@@ -90,6 +90,19 @@ impl History {
         Begun(at)
     }
 
+    /// The same for one that began at `began`, and is told of only now.
+    pub fn begin_late(&mut self, name: &str, leaves: Option<Version>, began: Moment) -> Begun {
+        let begun = self.begin(name, leaves);
+        self.changes[begun.0].began = began;
+        begun
+    }
+
+    /// Whether calls that change `name` go on, or may have their effect yet.
+    #[must_use]
+    pub fn is_open(&self, name: &str) -> bool {
+        self.of(name).any(|change| change.ended == NEVER && change.began != NEVER)
+    }
+
     /// It ended.
     pub fn end(&mut self, begun: Begun, outcome: Outcome) {
         let now = self.tick();

@@ -195,3 +195,27 @@ fn repair_goes_on_where_a_restarted_coordinator_left_it() {
         all_files_are_there(&cluster, &files).await;
     });
 }
+
+#[test]
+fn a_coordinator_that_stood_still_gives_nobody_up() {
+    World::run(47, async |world| {
+        let mut settings = ClusterSettings::new(5, 2, ParitySpec::None);
+        settings.repair_after = Duration::from_secs(1);
+        let (cluster, files) = with_files(world, settings).await;
+        cluster.settle().await;
+        cluster.host(COORDINATOR).pause();
+        world.pass(MINUTE).await;
+        cluster.host(COORDINATOR).resume();
+        for _ in 0..100 {
+            let status = cluster.status().await;
+            let (health, repair) = (status.health, status.repair);
+            assert_eq!(health.degraded + health.at_risk + health.unavailable, 0, "{health:?}");
+            assert_eq!(repair.waiting + repair.running + repair.done, 0, "{repair:?}");
+            world.pass(Duration::from_millis(100)).await;
+        }
+        // One that is gone for good is found out all the same.
+        cluster.host("n1").kill();
+        cluster.wait_for("repair", MINUTE, |status| status.repair.done > 0).await;
+        all_files_are_there(&cluster, &files).await;
+    });
+}

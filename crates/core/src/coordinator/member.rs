@@ -76,6 +76,13 @@ impl Members {
         self.live.iter().map(|(index, live)| (*index, live))
     }
 
+    /// Takes `ms` of silence off every node's account.
+    pub(super) fn excuse(&mut self, ms: u64, now_ms: u64) {
+        for live in self.live.values_mut() {
+            live.health.excuse(ms, now_ms);
+        }
+    }
+
     /// What is known of a node.
     pub(super) fn state(&self, node: NodeIndex, now_ms: u64) -> NodeState {
         self.live.get(&node).map_or(NodeState::Unknown, |live| live.health.state(now_ms))

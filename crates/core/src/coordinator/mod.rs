@@ -7,6 +7,7 @@
 //! - `member`: adoption, heartbeats, inventories, identities.
 //! - `survey`, `mend`, `sweep`: how the stripes are; rebuilding what is
 //!   missing; deleting what nothing refers to.
+//! - `stall`: what a standstill of the coordinator's own says of nobody else.
 //! - `status`: the cluster on one page.
 
 mod door;
@@ -18,6 +19,7 @@ mod put;
 mod read;
 mod role;
 mod settings;
+mod stall;
 mod status;
 mod survey;
 mod sweep;

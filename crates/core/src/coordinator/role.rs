@@ -108,7 +108,8 @@ impl Coordinator {
     /// Does all that goes on in the background. Returns only when the
     /// coordinator cannot go on, with the reason.
     pub async fn run(self: Arc<Self>) -> String {
-        let background = futures_util::future::join4(
+        let background = futures_util::future::join5(
+            self.clone().watch_for_stalls(),
             self.clone().adopt_nodes(),
             self.clone().pull_inventories(),
             self.clone().survey_and_mend(),

@@ -4,8 +4,9 @@
 mod bytes;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, CoordinatorService, NodeState, PolicyOverrides, PutMode};
@@ -88,6 +89,9 @@ pub struct Cluster<'w> {
     world: &'w World,
     settings: ClusterSettings,
     nodes: RefCell<Vec<Arc<Host>>>,
+    /// The roles that were started last, by host. Their processes own them.
+    node_roles: RefCell<BTreeMap<String, Weak<Node>>>,
+    coordinator_role: RefCell<Weak<Coordinator>>,
 }
 
 impl<'w> Cluster<'w> {
@@ -96,7 +100,13 @@ impl<'w> Cluster<'w> {
     /// # Panics
     /// When something does not start.
     pub async fn start(world: &'w World, settings: ClusterSettings) -> Self {
-        let cluster = Self { world, settings, nodes: RefCell::default() };
+        let cluster = Self {
+            world,
+            settings,
+            nodes: RefCell::default(),
+            node_roles: RefCell::default(),
+            coordinator_role: RefCell::default(),
+        };
         world.add_host(COORDINATOR, 4000);
         world.add_host(CLIENT, 1);
         for number in 1..=cluster.settings.nodes {
@@ -160,7 +170,21 @@ impl<'w> Cluster<'w> {
     /// # Errors
     /// What the node says when it does not start.
     pub async fn try_start_node(&self, name: &str, settings: NodeSettings) -> Result<(), String> {
-        start_node_on(&self.host(name), settings).await.map(drop)
+        let node = start_node_on(&self.host(name), settings).await?;
+        self.node_roles.borrow_mut().insert(name.to_owned(), Arc::downgrade(&node));
+        Ok(())
+    }
+
+    /// The node that runs on a host, if one does.
+    #[must_use]
+    pub fn node_role(&self, name: &str) -> Option<Arc<Node>> {
+        self.node_roles.borrow().get(name).and_then(Weak::upgrade)
+    }
+
+    /// The coordinator that runs, if it does.
+    #[must_use]
+    pub fn coordinator_role(&self) -> Option<Arc<Coordinator>> {
+        self.coordinator_role.borrow().upgrade()
     }
 
     /// Adds a node with an empty disk that joins the running cluster.
@@ -190,7 +214,10 @@ impl<'w> Cluster<'w> {
     /// # Errors
     /// What it says when it does not start.
     pub async fn try_start_coordinator(&self) -> Result<(), String> {
-        start_coordinator_on(&self.host(COORDINATOR), self.coordinator_settings()).await.map(drop)
+        let settings = self.coordinator_settings();
+        let coordinator = start_coordinator_on(&self.host(COORDINATOR), settings).await?;
+        *self.coordinator_role.borrow_mut() = Arc::downgrade(&coordinator);
+        Ok(())
     }
 
     /// What [`Cluster::start_coordinator`] starts it with.

@@ -200,17 +200,25 @@ impl Run<'_> {
             result => changed(result),
         };
         self.note(op, &format_args!("to {to}"), &result);
-        {
-            let mut history = self.history.borrow_mut();
-            let ended = history.tick();
-            let allowed = history.allowed(&op.name, began, ended).versions;
-            let versions = history.versions(&op.name);
-            for (version, moved) in versions.iter().zip(moved) {
-                let may_be = allowed.contains(version);
-                history.end(moved, if may_be { outcome } else { Outcome::Refused });
-            }
-        }
+        self.end_move(op, &to, began, moved, outcome);
         self.end_change(op.act, begun, outcome, is_expected);
+    }
+
+    /// A rename that began at `began` ended: any content may have been moved
+    /// that was under the old name at some moment meanwhile.
+    fn end_move(&self, op: &Op, to: &str, began: u64, mut moved: Vec<Begun>, outcome: Outcome) {
+        let mut history = self.history.borrow_mut();
+        let ended = history.tick();
+        let allowed = history.allowed(&op.name, began, ended).versions;
+        let versions = history.versions(&op.name);
+        for late in versions.iter().skip(moved.len()) {
+            let begun = history.begin_late(to, Some(*late), began);
+            moved.push(begun);
+        }
+        for (version, moved) in versions.iter().zip(moved) {
+            let may_be = allowed.contains(version);
+            history.end(moved, if may_be { outcome } else { Outcome::Refused });
+        }
     }
 
     async fn list(&self, host: &Host) {
@@ -251,7 +259,9 @@ impl Run<'_> {
             })
             .collect();
         let mut wrong = Vec::new();
-        for (name, size) in &listed {
+        // What is being moved may be of any size that was there meanwhile.
+        let is_known = |name: &str| !(name.starts_with("moved/") && history.is_open(name));
+        for (name, size) in listed.iter().filter(|(name, _)| is_known(name)) {
             let allowed = history.allowed(name, began, ended);
             let contents = self.contents.borrow();
             if !allowed.versions.iter().any(|version| contents[*version] as u64 == *size) {

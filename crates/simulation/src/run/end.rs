@@ -3,11 +3,9 @@
 //! names, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Weak;
 use std::time::Duration;
 
 use dfs_core::api::{FileMap, List, Lookup, NodeStatus, STRIPES_PER_CALL_MAX};
-use dfs_core::catalog::Catalog;
 use dfs_core::env::Durability;
 use dfs_core::id::Handle;
 use dfs_core::ledger::Ledger;
@@ -91,6 +89,7 @@ impl Run<'_> {
         if !self.has_failed() {
             let mut guard = self.guard.borrow_mut();
             guard.tainted.clear();
+            self.replaced.borrow_mut().clear();
             guard.all_is_well();
         }
     }
@@ -245,7 +244,10 @@ impl Run<'_> {
 
     /// I5: what the ledger holds is what the coordinator serves.
     async fn check_ledger(&self) {
-        let Some(live) = self.catalog() else { return };
+        let Some(coordinator) = self.cluster.coordinator_role() else {
+            return self.violates("L1", "the coordinator does not run".to_owned());
+        };
+        let live = coordinator.catalog();
         let copy = MemoryDisk::new("copy", Trace::default());
         copy.copy_from(self.world.host(COORDINATOR).disk());
         match Ledger::open(&*copy.handle(), Durability::Strict) {
@@ -332,10 +334,5 @@ impl Run<'_> {
                 return Some(held);
             }
         }
-    }
-
-    fn catalog(&self) -> Option<Catalog> {
-        let coordinator = self.running_coordinator.borrow();
-        coordinator.as_ref().and_then(Weak::upgrade).map(|coordinator| coordinator.catalog())
     }
 }

@@ -1,14 +1,13 @@
 //! What an operator does: starts what died, replaces what is lost for good,
 //! has a damaged node looked through.
 
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, Context, Kind, NodeState};
 use dfs_core::node::NodeSettings;
 
 use super::state::Run;
-use crate::cluster::{COORDINATOR, start_coordinator_on, start_node_on};
+use crate::cluster::COORDINATOR;
 use crate::trace;
 
 /// How often the operator looks at the machines.
@@ -42,11 +41,8 @@ impl Run<'_> {
     }
 
     async fn start_coordinator(&self) {
-        let (host, settings) =
-            (self.cluster.host(COORDINATOR), self.cluster.coordinator_settings());
-        match start_coordinator_on(&host, settings).await {
-            Ok(coordinator) => {
-                *self.running_coordinator.borrow_mut() = Some(Arc::downgrade(&coordinator));
+        match self.cluster.try_start_coordinator().await {
+            Ok(()) => {
                 self.refusals.borrow_mut().remove(COORDINATOR);
                 self.tell("node", "the coordinator is started".to_owned());
             }
@@ -58,9 +54,8 @@ impl Run<'_> {
         let replaces = self.replaced.borrow().contains(name);
         let settings = self.cluster.node_settings(name);
         let settings = NodeSettings { replace: replaces, ..settings };
-        match start_node_on(&self.world.host(name), settings).await {
-            Ok(node) => {
-                self.nodes.borrow_mut().insert(name.to_owned(), Arc::downgrade(&node));
+        match self.cluster.try_start_node(name, settings).await {
+            Ok(()) => {
                 self.refusals.borrow_mut().remove(name);
                 let how = if replaces { " with an empty disk, as a replacement" } else { "" };
                 self.tell("node", format!("{name} is started{how}"));
@@ -99,9 +94,8 @@ impl Run<'_> {
 
     /// Tells a node to stop politely.
     pub(super) async fn let_leave(&self, name: &str) {
-        let node = self.nodes.borrow().get(name).and_then(Weak::upgrade);
         let host = self.world.host(name);
-        let (Some(node), true) = (node, host.is_up()) else { return };
+        let (Some(node), true) = (self.cluster.node_role(name), host.is_up()) else { return };
         let leaving = host.spawn(async move { node.leave().await });
         let _ = tokio::time::timeout(LEAVE_WAIT_MAX, leaving).await;
     }
@@ -146,6 +140,7 @@ impl Run<'_> {
             }
         }
         self.guard.borrow_mut().clear(name);
+        self.replaced.borrow_mut().remove(name);
         self.tell("node", format!("{name} was looked through, and holds no damage"));
     }
 

@@ -2,12 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, CoordinatorService};
-use dfs_core::coordinator::Coordinator;
-use dfs_core::node::Node;
 use futures_util::future::join_all;
 use tokio::sync::RwLock;
 
@@ -44,8 +42,6 @@ pub(super) struct Run<'r> {
     pub(super) replaced: RefCell<BTreeSet<String>>,
     /// What each host said when it did not start, and since when.
     pub(super) refusals: RefCell<BTreeMap<String, (String, u64)>>,
-    pub(super) nodes: RefCell<BTreeMap<String, Weak<Node>>>,
-    pub(super) running_coordinator: RefCell<Option<Weak<Coordinator>>>,
     /// Faults on links that go on now, by their number.
     pub(super) link_faults: RefCell<BTreeMap<usize, Fault>>,
     pub(super) chance: RefCell<Rng>,
@@ -79,8 +75,6 @@ impl<'r> Run<'r> {
             held: RefCell::default(),
             replaced: RefCell::default(),
             refusals: RefCell::default(),
-            nodes: RefCell::default(),
-            running_coordinator: RefCell::default(),
             link_faults: RefCell::default(),
             chance: RefCell::new(world.rng("run")),
             tally: RefCell::default(),

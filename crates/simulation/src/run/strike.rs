@@ -95,7 +95,7 @@ pub(super) fn describe(fault: &Fault) -> String {
         add(format!("by {jump}"));
     }
     if let Some(free) = fault.free {
-        add(format!("to {free} bytes free"));
+        add(format!("to {free} free"));
     }
     text
 }
