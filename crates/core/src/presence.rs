@@ -70,6 +70,27 @@ pub enum CopyState {
     Missing,
 }
 
+/// What is known of all copies, in short; see [`Presence::known`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known(Vec<(NodeIndex, inventory::Known)>);
+
+/// Of [`Known`], what means that copies were lost or have to be heard anew:
+/// for each node its run, whether its inventory is complete, and how many bad
+/// copies it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownUrgent(Vec<(NodeIndex, Option<SessionId>, bool, u64)>);
+
+impl Known {
+    /// The urgent part.
+    #[must_use]
+    pub fn urgent(&self) -> KnownUrgent {
+        let of = |(node, known): &(NodeIndex, inventory::Known)| {
+            (*node, known.session, known.is_complete, known.quarantined)
+        };
+        KnownUrgent(self.0.iter().map(of).collect())
+    }
+}
+
 /// What one node holds, summed up; as last heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -127,6 +148,14 @@ impl Presence {
     #[must_use]
     pub fn state(&self, node: NodeIndex, handle: Handle) -> CopyState {
         self.nodes.get(&node).map_or(CopyState::Unknown, |inventory| inventory.state(handle))
+    }
+
+    /// What all that is known comes to: two calls between which nothing was
+    /// learned give the same.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        let of = |(node, inventory): (&NodeIndex, &Inventory)| (*node, inventory.known());
+        Known(self.nodes.iter().map(of).collect())
     }
 
     /// Whether the node told, in its present run, all that it holds.

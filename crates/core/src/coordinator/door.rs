@@ -97,6 +97,12 @@ impl Door {
         look(&self.catalog.read().expect("no holder of the catalog panics").catalog)
     }
 
+    /// How many batches of commands were applied: the catalog is the same for
+    /// as long as this is.
+    pub(crate) fn batches(&self) -> u64 {
+        self.catalog.read().expect("no holder of the catalog panics").batches
+    }
+
     /// Returns when the door has closed, with the reason.
     pub(crate) async fn failed(&self) -> String {
         let mut durable = self.durable.clone();

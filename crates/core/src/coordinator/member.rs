@@ -19,7 +19,7 @@ use crate::health::{HEARTBEAT_INTERVAL, Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_
 use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
-use crate::presence::Presence;
+use crate::presence::{Known, Presence};
 
 /// How long a hello may take.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -94,6 +94,12 @@ impl Members {
             CopyState::Missing if self.is_promised(node, handle) => CopyState::Held,
             state => state,
         }
+    }
+
+    /// What all that is known of copies comes to, and whether promises are
+    /// open.
+    pub(super) fn known_copies(&self) -> (Known, bool) {
+        (self.presence.known(), !self.promised.is_empty())
     }
 
     fn is_promised(&self, node: NodeIndex, handle: Handle) -> bool {

@@ -62,6 +62,11 @@ impl Mending {
         self.resting.iter().filter(rests).map(|(handle, _)| *handle).collect()
     }
 
+    /// How many rebuilds ended, well or not.
+    pub(super) fn ended(&self) -> u64 {
+        self.done + self.failed
+    }
+
     pub(super) fn room(&self) -> usize {
         REBUILDS_MAX.saturating_sub(self.running.len())
     }

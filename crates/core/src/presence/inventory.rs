@@ -37,6 +37,16 @@ pub(super) struct Held {
     is_good: bool,
 }
 
+/// The inventory in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) session: Option<SessionId>,
+    pub(super) is_complete: bool,
+    pub(super) quarantined: u64,
+    chunks: u64,
+    fingerprint: u64,
+}
+
 /// When a copy was first found unwanted.
 #[derive(Debug, Clone, Copy)]
 struct Noted {
@@ -66,6 +76,16 @@ impl Held {
 }
 
 impl Inventory {
+    pub(super) fn known(&self) -> Known {
+        Known {
+            session: self.session,
+            is_complete: self.is_complete,
+            quarantined: self.summary.quarantined,
+            chunks: self.summary.chunks,
+            fingerprint: self.fingerprint,
+        }
+    }
+
     pub(super) fn hear(
         &mut self,
         session: SessionId,

@@ -72,6 +72,12 @@ pub fn assess(stripe: &StripeRecord, policy: &Policy, view: &View<'_>) -> Assess
 }
 
 impl StripeHealth {
+    /// All stripes.
+    #[must_use]
+    pub fn stripes(&self) -> u64 {
+        self.full + self.degraded + self.at_risk + self.unavailable + self.unknown
+    }
+
     /// Counts one more stripe.
     pub fn count(&mut self, condition: Condition) {
         *match condition {
