@@ -12,6 +12,12 @@ use crate::health::HEARTBEAT_INTERVAL as INTERVAL;
 /// The first pause after a failed heartbeat; it doubles up to the interval.
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
 
+/// The pause before a disk that failed is tried for the first time; it
+/// doubles up to [`PROBE_PAUSE_MAX`].
+const PROBE_PAUSE_MIN: Duration = Duration::from_secs(10);
+/// The longest pause between two tries.
+const PROBE_PAUSE_MAX: Duration = Duration::from_secs(300);
+
 /// What one coordinator is known to know.
 #[derive(Default)]
 struct Beat {
@@ -23,16 +29,49 @@ struct Beat {
 /// Sends heartbeats until the node leaves.
 pub(super) async fn run(node: Arc<Node>) {
     let mut beat = Beat::default();
+    let mut probing = Probing::default();
     while !node.membership.has_left() {
         let pause = match node.membership.coordinator() {
             Some(coordinator) => beat.send(&node, coordinator).await,
             None => INTERVAL,
         };
+        probing.look(&node);
         tokio::select! {
             biased;
             () = node.membership.wake.notified() => {}
             () = sleep(pause) => {}
         }
+    }
+}
+
+/// When a disk that failed is tried again.
+#[derive(Default)]
+struct Probing {
+    due: Option<Instant>,
+    pause: Duration,
+}
+
+impl Probing {
+    /// Sets a probe of the node's disk going if one is due.
+    fn look(&mut self, node: &Arc<Node>) {
+        if node.store.trouble().is_none() {
+            *self = Self::default();
+            return;
+        }
+        let now = Instant::now();
+        match self.due {
+            Some(due) if now < due => return,
+            Some(_) => {
+                let node = Arc::clone(node);
+                node.env.clone().spawn(async move {
+                    let store = Arc::clone(&node.store);
+                    node.on_disk(move || store.probe()).await;
+                });
+            }
+            None => {}
+        }
+        self.pause = (self.pause * 2).clamp(PROBE_PAUSE_MIN, PROBE_PAUSE_MAX);
+        self.due = Some(now + self.pause);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::identity::Identity;
 use super::role::NodeSettings;
 use crate::api::{Adopt, Context, Error, HeartbeatReply, Kind, NodeInfo, Result};
-use crate::env::{Env, Work, run};
+use crate::env::{Disk, Env, Work, run};
 use crate::health::OFFLINE_AFTER_MS;
 use crate::id::{ClusterId, Epoch, SessionId};
 
@@ -217,6 +217,7 @@ impl Membership {
             let mut after = before.clone();
             change(&mut after)?;
             if after != before {
+                check_folder(&*this.env.disk, &before)?;
                 after.write(&*this.env.disk).map_err(|error| {
                     let text = format!("node {} cannot write its identity: {error}", after.id);
                     Error::new(Kind::Internal, text)
@@ -278,4 +279,18 @@ fn check_epoch(identity: &Identity, epoch: Epoch) -> Result<()> {
             identity.id, identity.epoch
         ),
     ))
+}
+
+/// Checks that the folder is still the node's own. A mount point whose volume
+/// is gone must not be made into a folder of this node, an empty one.
+fn check_folder(disk: &dyn Disk, identity: &Identity) -> Result<()> {
+    let found = Identity::read(disk).or_else(|_| Identity::read(disk));
+    if matches!(&found, Ok(Some(found)) if found.folder == identity.folder) {
+        return Ok(());
+    }
+    let text = format!(
+        "node {}: the data folder is not the one that it was started with: is its disk mounted?",
+        identity.id
+    );
+    Err(Error::new(Kind::Unavailable, text))
 }

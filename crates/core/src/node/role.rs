@@ -211,7 +211,12 @@ fn know_folder(
     folder: FolderId,
 ) -> std::result::Result<Identity, NodeStartError> {
     let failed = |error: std::io::Error| NodeStartError::Disk(error.to_string());
-    match Identity::read(disk) {
+    let found = match Identity::read(disk) {
+        // What only one read got wrong is no reason to refuse the folder.
+        Err(_) => Identity::read(disk),
+        found => found,
+    };
+    match found {
         Ok(Some(identity)) if identity.id == id => Ok(identity),
         Ok(Some(Identity { id: found, .. })) => {
             Err(NodeStartError::AnotherNode { found, asked: id })

@@ -9,6 +9,7 @@ mod role_cluster;
 mod role_ledger;
 mod role_node;
 mod role_space;
+mod role_start;
 mod volume;
 
 use std::io;

@@ -212,12 +212,15 @@ fn a_file_whose_sync_failed_takes_no_more_writes() {
 }
 
 #[test]
-fn an_identity_that_one_read_got_wrong_stops_a_start_and_not_the_next_one() {
+fn an_identity_that_reads_wrong_once_stops_nothing_and_twice_stops_one_start() {
     World::run(8, async |world| {
         let host = world.add_host("n1", 4001);
         write_all(&*start(&host).await).await;
         let files = host.disk().files();
         host.disk().flip_next_reads(1);
+        assert_eq!(check_reads(&*start(&host).await, "read again").await, 0);
+        host.kill();
+        host.disk().flip_next_reads(2);
         let error = try_start(&host).await.err().expect("the file is not what it was");
         assert!(matches!(error, NodeStartError::DamagedIdentity(_)), "{error}");
         assert_eq!(host.disk().files(), files, "nothing was touched");

@@ -189,7 +189,7 @@ fn a_disk_that_was_dead_for_a_moment_has_everything_after_a_restart() {
         host.disk().set_dead(true);
         for (handle, _) in BEFORE {
             let error = read_chunk(&node, handle).await.expect_err("it is dead");
-            assert!(matches!(error.kind, Kind::Internal | Kind::Integrity), "{error}");
+            assert!(matches!(error.kind, Kind::Internal | Kind::Unavailable), "{error}");
         }
         assert!(write_chunk(&node, 9, 900).await.is_err());
         assert!(try_start(&host).await.is_err(), "no start on a dead disk");

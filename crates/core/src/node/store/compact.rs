@@ -57,6 +57,9 @@ impl Store {
                     let to = batch.add_record(handle, sequence, &[&body]);
                     moves.push(Move { handle, from, to });
                 }
+                Err(error) if error.is_unread() && !self.is_volume_there() => {
+                    return Err(io::Error::other("its disk cannot be read"));
+                }
                 Err(error) => drop(self.condemn(handle, from, &error)),
             }
             if batch.len() >= BATCH_BYTES_MAX {

@@ -63,6 +63,13 @@ pub(in crate::node) enum ImageError {
     },
 }
 
+impl ImageError {
+    /// Whether nothing was read, rather than something wrong.
+    pub(super) fn is_unread(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Disk(_))
+    }
+}
+
 /// An image whose header and footer were read and checked.
 pub(in crate::node) struct Image {
     header: ChunkHeader,

@@ -17,6 +17,7 @@ mod pack_scan;
 mod path;
 mod quarantine;
 mod scan;
+mod volume;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -118,6 +119,9 @@ impl Store {
                 Ok(image) => Ok(image),
                 // It was moved, or deleted, while it was looked for.
                 Err(_) if self.get(handle) != Some(held) => continue,
+                Err(error) if error.is_unread() && !self.is_volume_there() => {
+                    Err(self.volume_gone())
+                }
                 Err(error) if is_missing(&error) => Err(self.vanished(handle, held)),
                 Err(ImageError::Open(error)) => {
                     Err(self.disk_error(&format!("cannot open chunk {handle}"), &error))
@@ -155,15 +159,28 @@ impl Store {
     /// Reads frame `index` of an opened chunk. A chunk that has a bad frame
     /// is put into quarantine.
     pub(super) fn read_frame(self: &Arc<Self>, image: &Image, index: u32) -> Result<bytes::Bytes> {
-        let again = |_| image.frame(index);
-        image.frame(index).or_else(again).map_err(|error| self.condemn_image(image, &error))
+        self.twice(image, |image| image.frame(index))
     }
 
     /// Reads a whole opened chunk and checks every sum. A chunk that fails is
     /// put into quarantine.
     pub(super) fn verify(self: &Arc<Self>, image: &Image) -> Result<()> {
-        let again = |_| image.verify();
-        image.verify().or_else(again).map_err(|error| self.condemn_image(image, &error))
+        self.twice(image, Image::verify)
+    }
+
+    /// Reads from an image, and where that fails once more from the disk: what
+    /// only one read got wrong is no reason to give a copy up.
+    fn twice<T>(
+        self: &Arc<Self>,
+        image: &Image,
+        read: impl Fn(&Image) -> std::result::Result<T, ImageError>,
+    ) -> Result<T> {
+        if let Ok(value) = read(image) {
+            return Ok(value);
+        }
+        let (cluster, handle) = (image.header().cluster, image.header().handle);
+        let again = self.open_image(cluster, handle)?;
+        read(&again).map_err(|error| self.condemn_image(image, &error))
     }
 
     /// As [`Self::verify`], and the chunk's SHA-256 must be `digest`.
@@ -206,11 +223,6 @@ impl Store {
     ) -> (InventoryDigest, Option<InventoryChanges>) {
         let index = self.index();
         (index.digest(), version.and_then(|version| index.changes_since(version)))
-    }
-
-    /// What the disk did last that it should not have done.
-    pub(super) fn trouble(&self) -> Option<String> {
-        lock(&self.trouble).clone()
     }
 
     /// The node's space.

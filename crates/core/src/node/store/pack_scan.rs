@@ -69,7 +69,8 @@ pub(super) struct PacksFound {
     pub(super) is_clean: bool,
 }
 
-/// Reads pack `number`. Of the last pack, a torn end is cut off.
+/// Reads pack `number`. Of the last pack, a torn end is cut off, if it is sure
+/// to be one: two readings must agree, and the disk must have read all of it.
 pub(super) fn scan_pack(
     disk: &dyn Disk,
     (number, salt): (u32, u64),
@@ -81,45 +82,126 @@ pub(super) fn scan_pack(
         Arc::from(disk.open(&path::pack(number, salt), Access::Random).map_err(ImageError::Open)?);
     let file_len = file.len().map_err(ImageError::Open)?;
     check_version(&*file, file_len)?;
-    let mut found = PackFound { number, salt, len: 0, is_clean: true, records: Vec::new() };
-    found.len = PACK_HEADER_BYTES as u64;
-    let mut at = found.len;
-    while let Some((offset, header)) = next_record(&*file, at, file_len, salt, buffers) {
-        let end = offset + header.record_len();
-        let Ok(offset) = u32::try_from(offset) else { break };
-        at = u64::from(offset) + RECORD_ALIGNMENT;
-        if end > file_len {
-            // Cut off: never finished, never acknowledged.
-            continue;
+    let scan = Scan { file, file_len, number, salt, is_last, cluster, buffers };
+    let mut first = scan.read()?;
+    if !first.is_doubtful(file_len) {
+        if is_last {
+            first.found.drop_torn_end(&*scan.file, file_len);
         }
-        let is_read = header.body_len <= WHOLE_BYTES_MAX || is_last;
-        let damage = match (header.kind, is_read, cluster) {
-            (RecordKind::Chunk, true, Some(cluster)) => {
-                let base = u64::from(offset) + RECORD_HEADER_BYTES as u64;
-                let len = u64::from(header.body_len);
-                let checked = Image::open(Arc::clone(&file), base, len, buffers)
-                    .and_then(|image| image.expect(cluster, header.handle))
-                    .and_then(|image| image.check_frames());
-                checked.err()
-            }
-            _ => None,
-        };
-        if let Some(error) = damage {
-            if is_newer(&error) {
-                return Err(error);
-            }
-            // Its own length may be right, or a later record may lie inside.
-            found.records.push(RecordFound { header, offset, damage: Some(error) });
-            continue;
-        }
-        found.records.push(RecordFound { header, offset, damage: None });
-        found.len = end;
-        at = end;
+        return Ok(first.found);
     }
-    if is_last {
-        found.drop_torn_end(&*file, file_len);
+    // What only one reading got wrong is neither damage nor a torn end.
+    let second = scan.read()?;
+    let is_sure = first.is_all_read && second.is_all_read && first.found.len == second.found.len;
+    let mut found =
+        if second.worth() >= first.worth() { second.found } else { first.found };
+    if is_last && is_sure {
+        found.drop_torn_end(&*scan.file, file_len);
+    } else if is_last {
+        found.is_clean = false;
     }
     Ok(found)
+}
+
+/// How a pack is read.
+struct Scan<'a> {
+    file: Arc<dyn File>,
+    file_len: u64,
+    number: u32,
+    salt: u64,
+    is_last: bool,
+    cluster: Option<ClusterId>,
+    buffers: &'a BufferPool,
+}
+
+/// One reading of a pack.
+struct Reading {
+    found: PackFound,
+    /// Whether the disk read all that was asked of it.
+    is_all_read: bool,
+}
+
+impl Scan<'_> {
+    fn read(&self) -> Result<Reading, ImageError> {
+        let (number, salt) = (self.number, self.salt);
+        let len = PACK_HEADER_BYTES as u64;
+        let found = PackFound { number, salt, len, is_clean: true, records: Vec::new() };
+        let mut reading = Reading { found, is_all_read: true };
+        let found = &mut reading.found;
+        let mut at = len;
+        while let Some((offset, header)) = self.next_record(at, &mut reading.is_all_read) {
+            let end = offset + header.record_len();
+            let Ok(offset) = u32::try_from(offset) else { break };
+            at = u64::from(offset) + RECORD_ALIGNMENT;
+            if end > self.file_len {
+                // Cut off: never finished, never acknowledged.
+                continue;
+            }
+            let damage = self.check(offset, &header).err();
+            if let Some(error) = damage {
+                if is_newer(&error) {
+                    return Err(error);
+                }
+                reading.is_all_read &= !error.is_unread();
+                // Its own length may be right, or a later record may lie inside.
+                found.records.push(RecordFound { header, offset, damage: Some(error) });
+                continue;
+            }
+            found.records.push(RecordFound { header, offset, damage: None });
+            found.len = end;
+            at = end;
+        }
+        Ok(reading)
+    }
+
+    /// Checks the body of a record, if it is one that is read whole.
+    fn check(&self, offset: u32, header: &RecordHeader) -> Result<(), ImageError> {
+        let is_read = header.body_len <= WHOLE_BYTES_MAX || self.is_last;
+        let (RecordKind::Chunk, true, Some(cluster)) = (header.kind, is_read, self.cluster) else {
+            return Ok(());
+        };
+        let base = u64::from(offset) + RECORD_HEADER_BYTES as u64;
+        Image::open(Arc::clone(&self.file), base, u64::from(header.body_len), self.buffers)
+            .and_then(|image| image.expect(cluster, header.handle))
+            .and_then(|image| image.check_frames())
+    }
+
+    /// Finds the next good record header from `at` on. What cannot be read is
+    /// passed over as damage is, and told of.
+    fn next_record(&self, mut at: u64, is_all_read: &mut bool) -> Option<(u64, RecordHeader)> {
+        // Mostly it is just here.
+        let mut window_bytes = RECORD_HEADER_BYTES as u64;
+        while at + RECORD_HEADER_BYTES as u64 <= self.file_len {
+            let len = window_bytes.min(self.file_len - at);
+            let mut window = self.buffers.take(usize::try_from(len).expect("at most WINDOW_BYTES"));
+            if self.file.read_at(at, window.as_mut_slice()).is_err() {
+                *is_all_read = false;
+                at = (at + 1).next_multiple_of(SECTOR_BYTES);
+                window_bytes = SECTOR_BYTES;
+                continue;
+            }
+            if let Some((offset, header)) = find(window.as_ref(), self.salt) {
+                return Some((at + offset as u64, header));
+            }
+            at = (at + len).next_multiple_of(RECORD_ALIGNMENT);
+            window_bytes = WINDOW_BYTES;
+        }
+        None
+    }
+}
+
+impl Reading {
+    /// Whether anything is not as a pack that was closed well is.
+    fn is_doubtful(&self, file_len: u64) -> bool {
+        let is_damaged = |record: &RecordFound| record.damage.is_some();
+        !self.is_all_read || self.found.len != file_len || self.found.records.iter().any(is_damaged)
+    }
+
+    /// More records that are whole are worth more.
+    fn worth(&self) -> (usize, u64) {
+        let is_whole = |record: &&RecordFound| record.damage.is_none();
+        (self.found.records.iter().filter(is_whole).count(), self.found.len)
+    }
 }
 
 impl PackFound {
@@ -131,34 +213,6 @@ impl PackFound {
         let cut = if file_len == end { Ok(()) } else { file.set_len(end) };
         self.is_clean = cut.and_then(|()| file.sync()).is_ok();
     }
-}
-
-/// Finds the next good record header from `at` on. What cannot be read is
-/// passed over as damage is.
-fn next_record(
-    file: &dyn File,
-    mut at: u64,
-    file_len: u64,
-    salt: u64,
-    buffers: &BufferPool,
-) -> Option<(u64, RecordHeader)> {
-    // Mostly it is just here.
-    let mut window_bytes = RECORD_HEADER_BYTES as u64;
-    while at + RECORD_HEADER_BYTES as u64 <= file_len {
-        let len = window_bytes.min(file_len - at);
-        let mut window = buffers.take(usize::try_from(len).expect("at most WINDOW_BYTES"));
-        if file.read_at(at, window.as_mut_slice()).is_err() {
-            at = (at + 1).next_multiple_of(SECTOR_BYTES);
-            window_bytes = SECTOR_BYTES;
-            continue;
-        }
-        if let Some((offset, header)) = find(window.as_ref(), salt) {
-            return Some((at + offset as u64, header));
-        }
-        at = (at + len).next_multiple_of(RECORD_ALIGNMENT);
-        window_bytes = WINDOW_BYTES;
-    }
-    None
 }
 
 /// Refuses a pack of a later format. Damage is no reason: the salt is in the

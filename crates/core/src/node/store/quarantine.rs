@@ -24,13 +24,17 @@ impl Store {
         }
     }
 
-    /// Puts a chunk into quarantine; says why.
+    /// Puts a chunk into quarantine; says why. One that could not be read is
+    /// left alone while nothing else can be read either.
     pub(super) fn condemn(
         self: &Arc<Self>,
         handle: Handle,
         held: Held,
         reason: &ImageError,
     ) -> Error {
+        if reason.is_unread() && !self.is_volume_there() {
+            return self.volume_gone();
+        }
         tracing::info!(node = %self.node, chunk = %handle, "put into quarantine: {reason}");
         let moved = match held.place {
             Place::File => self.move_aside(handle),

@@ -147,7 +147,8 @@ fn scan_folder(
             tracing::warn!(path, "not a file of this store; left alone");
             continue;
         };
-        let damage = check_file(disk, &path, entry.len, cluster, handle, buffers).err();
+        let check = || check_file(disk, &path, entry.len, cluster, handle, buffers);
+        let damage = check().or_else(|_| check()).err();
         match damage {
             Some(error @ ImageError::Open(_)) => return Err(refuse(path, error)),
             Some(error) if is_newer(&error) => return Err(refuse(path, error)),

@@ -1,0 +1,63 @@
+//! Whether the node's disk is there, and well again.
+
+use std::io;
+
+use super::{Store, lock, path};
+use crate::api::{Error, Kind};
+use crate::env::Access;
+use crate::node::identity::Identity;
+
+/// What is written to find out whether a disk works again.
+const PROBE: &[u8] = b"the disk of this node works";
+
+impl Store {
+    /// What the disk did last that it should not have done.
+    pub(in crate::node) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// Whether the folder is still this node's. A volume that is not mounted
+    /// any more, or a disk that reads nothing, says nothing of its chunks.
+    pub(super) fn is_volume_there(&self) -> bool {
+        let is_ours = || matches!(Identity::read(&*self.env.disk), Ok(Some(found)) if found.id == self.node);
+        is_ours() || is_ours()
+    }
+
+    /// The error for a read that failed because of that.
+    pub(super) fn volume_gone(&self) -> Error {
+        let text =
+            format!("the data folder of node {} cannot be read: is its disk mounted?", self.node);
+        tracing::warn!("{text}");
+        *lock(&self.trouble) = Some(text.clone());
+        Error::new(Kind::Unavailable, text)
+    }
+
+    /// Tries whether the disk takes, keeps and gives bytes. If so, whatever
+    /// it did before is over: what failed was thrown away then.
+    pub(in crate::node) fn probe(&self) {
+        match self.try_probe() {
+            Ok(()) => {
+                if let Some(trouble) = lock(&self.trouble).take() {
+                    tracing::info!(node = %self.node, trouble, "its disk works again");
+                }
+            }
+            Err(error) => tracing::debug!(node = %self.node, %error, "its disk does not work yet"),
+        }
+    }
+
+    fn try_probe(&self) -> io::Result<()> {
+        if !self.is_volume_there() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let disk = &*self.env.disk;
+        let path = format!("{}/probe", path::DRAFTS);
+        disk.remove(&path).or_else(super::quarantine::unless_missing)?;
+        let file = disk.create(&path, Access::Random)?;
+        file.write_at(0, PROBE)?;
+        file.sync()?;
+        let mut found = [0; PROBE.len()];
+        disk.open(&path, Access::Random)?.read_at(0, &mut found)?;
+        disk.remove(&path)?;
+        if found == PROBE { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+}
