@@ -26,3 +26,5 @@ pub mod ledger;
 pub mod client;
 pub mod coordinator;
 pub mod node;
+
+pub mod mutant;

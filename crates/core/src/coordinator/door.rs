@@ -21,6 +21,7 @@ use crate::api::{Error, Kind, Result};
 use crate::catalog::{Catalog, Command, Outcome};
 use crate::env::{self, Env, Work};
 use crate::ledger::Ledger;
+use crate::mutant::{Mutant, is_planted};
 
 /// The most commands in one transaction.
 const BATCH_COMMANDS_MAX: usize = 1024;
@@ -87,7 +88,9 @@ impl Door {
             let applied = self.catalog.read().expect("no holder of the catalog panics");
             (look(&applied.catalog), applied.batches)
         };
-        self.wait_durable(batches).await?;
+        if !is_planted(Mutant::ReadUndurable) {
+            self.wait_durable(batches).await?;
+        }
         Ok(seen)
     }
 
@@ -166,12 +169,24 @@ async fn commit_batches(
         let batches = {
             let mut applied = catalog.write().expect("no holder of the catalog panics");
             for proposal in batch.drain(..) {
+                let before = changes.len();
                 let outcome = applied.catalog.apply(&proposal.command, &mut changes);
+                let is_removal = matches!(proposal.command, Command::RemoveFiles { .. });
+                if is_removal && is_planted(Mutant::ResurrectDeleted) {
+                    changes.truncate(before);
+                }
                 answers.push((proposal.answer, outcome));
             }
             applied.batches += u64::from(!is_idle);
             applied.batches
         };
+        if is_planted(Mutant::AcknowledgeEarly) {
+            for (answer, outcome) in answers.drain(..) {
+                let _ = answer.send(outcome.map_err(Error::from));
+            }
+            // What acknowledges early has its commit still to do.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
         is_behind = !is_idle && (is_behind || !changes.is_empty());
         let (returned, committed) = if changes.is_empty() && !is_idle {
             (ledger, Ok(()))

@@ -15,6 +15,7 @@ use super::role::Coordinator;
 use crate::api::{Error, HANDLES_PER_CALL_MAX, Kind, NodeState, Result};
 use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
+use crate::mutant::{Mutant, is_planted};
 
 /// How often it is looked for what can go.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
@@ -54,7 +55,8 @@ impl Coordinator {
     /// chunks were destroyed.
     async fn destroyable(&self) -> Result<BTreeMap<NodeIndex, Vec<Handle>>> {
         let now_ms = self.now_ms();
-        let grace_ms = self.settings.delete_grace_ms;
+        let is_hasty = is_planted(Mutant::ForgetGrace);
+        let grace_ms = if is_hasty { 0 } else { self.settings.delete_grace_ms };
         let decide = |catalog: &Catalog| {
             let mut by_node: BTreeMap<NodeIndex, Vec<Handle>> = BTreeMap::new();
             let handed_out = catalog.cluster().map_or(0, |cluster| cluster.next_number);
@@ -68,7 +70,8 @@ impl Coordinator {
                 // A handle that was never handed out is another catalog's:
                 // an older copy of this one, most likely. Hands off.
                 let is_foreign = handle.0 >= handed_out;
-                is_named || is_foreign || uploads.guards(handle) || mending.is_running(handle)
+                let is_guarded = uploads.guards(handle) && !is_planted(Mutant::ForgetGrace);
+                is_named || is_foreign || is_guarded || mending.is_running(handle)
             };
             let found = state.members.presence.destroyable(now_ms, grace_ms, is_wanted);
             for (node, handle) in found {

@@ -15,6 +15,7 @@ use crate::data::chunk::{ChunkError, ChunkHeader, ChunkSeal, ImageBuilder};
 use crate::data::frame::FrameError;
 use crate::env::{Access, File, Work};
 use crate::id::Handle;
+use crate::mutant::{Mutant, is_planted};
 
 /// A chunk that is being written into a file of its own.
 pub(in crate::node) struct Draft {
@@ -78,7 +79,7 @@ impl Draft {
         let footer =
             self.builder.clone().finish(seal).map_err(|error| refusal(&self.header, &error))?;
         self.write(&footer)?;
-        if self.store.is_strict() {
+        if self.store.is_strict() && !is_planted(Mutant::DropFileSync) {
             self.file.sync().map_err(|error| self.failed("sync", &error))?;
         }
         Ok(())
@@ -105,6 +106,7 @@ impl Draft {
         self.is_published = true;
         self.unreserve();
         if self.store.is_strict()
+            && !is_planted(Mutant::DropDirSync)
             && let Err(error) = disk.sync_dir(&path::chunk_folder(handle))
         {
             // Nobody was told of it, so nobody may find it.

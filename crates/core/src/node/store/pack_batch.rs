@@ -17,6 +17,7 @@ use crate::data::chunk::pack::{
 };
 use crate::env::{Access, File};
 use crate::id::Handle;
+use crate::mutant::{Mutant, is_planted};
 
 /// Records on their way into the current pack.
 pub(super) struct Batch {
@@ -119,7 +120,9 @@ impl Store {
         }
         file.write_at(batch.at, &batch.bytes)?;
         if self.is_strict() && batch.must_last {
-            file.sync()?;
+            if !is_planted(Mutant::DropFileSync) {
+                file.sync()?;
+            }
             self.make_name_durable(batch.pack)?;
         }
         Ok(file)
@@ -128,7 +131,7 @@ impl Store {
     /// A pack that began with tombstones only is named durably with its first
     /// chunk.
     fn make_name_durable(&self, number: u32) -> io::Result<()> {
-        if lock(&self.packs.state).named != Some(number) {
+        if lock(&self.packs.state).named != Some(number) && !is_planted(Mutant::DropDirSync) {
             self.env.disk.sync_dir(path::PACKS)?;
             lock(&self.packs.state).named = Some(number);
         }

@@ -14,6 +14,7 @@ use crate::data::chunk::pack::{
 };
 use crate::env::{Access, Disk, File};
 use crate::id::{ClusterId, Handle};
+use crate::mutant::{Mutant, is_planted};
 
 /// How much of a pack is searched for records at once, in bytes.
 const WINDOW_BYTES: u64 = 256 << 10;
@@ -93,8 +94,7 @@ pub(super) fn scan_pack(
     // What only one reading got wrong is neither damage nor a torn end.
     let second = scan.read()?;
     let is_sure = first.is_all_read && second.is_all_read && first.found.len == second.found.len;
-    let mut found =
-        if second.worth() >= first.worth() { second.found } else { first.found };
+    let mut found = if second.worth() >= first.worth() { second.found } else { first.found };
     if is_last && is_sure {
         found.drop_torn_end(&*scan.file, file_len);
     } else if is_last {
@@ -208,6 +208,9 @@ impl PackFound {
     /// What is not whole after the last good record was torn by a crash, and
     /// never acknowledged: it is cut off, so that what follows stands well.
     fn drop_torn_end(&mut self, file: &dyn File, file_len: u64) {
+        let last = self.records.last().map(|record| u64::from(record.offset));
+        let is_cut = is_planted(Mutant::CutLastRecord);
+        self.len = last.filter(|_| is_cut).unwrap_or(self.len);
         let end = self.len;
         self.records.retain(|record| u64::from(record.offset) < end);
         let cut = if file_len == end { Ok(()) } else { file.set_len(end) };

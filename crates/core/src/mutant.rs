@@ -1,0 +1,91 @@
+//! Bugs that can be planted, to show that the simulator finds bugs.
+//!
+//! Without the feature `mutants` nothing can be planted and nothing is asked
+//! at run time. With it, which only tests of the simulator have, a bug is in
+//! force on the thread that planted it, for as long as its guard lives.
+
+/// A bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// A node acknowledges a chunk whose bytes it has not synced.
+    DropFileSync,
+    /// A node acknowledges a chunk whose name is not durable.
+    DropDirSync,
+    /// The ledger's syncs do nothing.
+    DropLedgerSync,
+    /// Nobody compares the checksum of a frame.
+    SkipFrameChecksum,
+    /// A rebuild takes what it is given, and nobody looks at what it made.
+    RepairFromUnverified,
+    /// The coordinator acknowledges commands before they are durable.
+    AcknowledgeEarly,
+    /// A removal is forgotten by the ledger, and so by the next start.
+    ResurrectDeleted,
+    /// Readers are told of what is not durable yet.
+    ReadUndurable,
+    /// Chunks of uploads under way are swept up, without grace.
+    ForgetGrace,
+    /// The start after a crash takes the last record for torn, always.
+    CutLastRecord,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::DropFileSync,
+        Self::DropDirSync,
+        Self::DropLedgerSync,
+        Self::SkipFrameChecksum,
+        Self::RepairFromUnverified,
+        Self::AcknowledgeEarly,
+        Self::ResurrectDeleted,
+        Self::ReadUndurable,
+        Self::ForgetGrace,
+        Self::CutLastRecord,
+    ];
+}
+
+/// Whether this bug is in force.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub(crate) const fn is_planted(_mutant: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use planting::{Planted, plant};
+
+#[cfg(feature = "mutants")]
+pub(crate) use planting::is_planted;
+
+#[cfg(feature = "mutants")]
+mod planting {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Takes the bug out again when it is dropped.
+    #[must_use]
+    pub struct Planted(());
+
+    /// Plants a bug on this thread, in place of one that is there.
+    pub fn plant(mutant: Mutant) -> Planted {
+        PLANTED.set(Some(mutant));
+        Planted(())
+    }
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            PLANTED.set(None);
+        }
+    }
+
+    /// Whether this bug is in force.
+    pub(crate) fn is_planted(mutant: Mutant) -> bool {
+        PLANTED.get() == Some(mutant)
+    }
+}
