@@ -50,6 +50,7 @@ impl RealWorld {
     fn with_disk(&self, disk: Arc<dyn Disk>) -> (Env, TaskGroup) {
         let tasks = TaskGroup::new(self.runtime.clone());
         let env = Env {
+            hard: None,
             disk,
             pool: self.pool.clone(),
             random: Arc::new(OsRandom),

@@ -135,6 +135,7 @@ impl Host {
         let chance = Rng::derive(self.seed, &format!("{}/{}", self.name, process.starts));
         let pool = InlinePool::new(self.disk_latency_us.clone(), process.tasks.clone());
         let env = Env {
+            hard: self.net.hard(),
             disk: self.disk.handle(),
             pool: Arc::new(pool),
             random: Arc::new(SeededRandom::new(chance)),

@@ -186,7 +186,10 @@ fn fault(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> Fault {
         host: if takes(Field::Host) { host } else { String::new() },
         to: if takes(Field::To) { to } else { String::new() },
         lasts: takes(Field::Lasts).then(|| duration(rng)),
-        count: takes(Field::Count).then(|| *pick(rng, &[1, 1, 2, 5, 30])),
+        count: takes(Field::Count).then(|| match what {
+            FaultKind::BitRot => *pick(rng, &[3, 30, 200]),
+            _ => *pick(rng, &[1, 1, 2, 5, 30]),
+        }),
         per_mille: takes(Field::PerMille).then(|| *pick(rng, &[5, 30, 150, 400])),
         latency: takes(Field::Latency).then_some(Span::from_millis(latency_ms)),
         jump: takes(Field::Jump).then(|| Span::from_secs(*pick(rng, &[60, 3600, 864_000]))),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dfs_core::data::digest::Digest;
+use dfs_core::env::{Hard, HardPlace};
 
 use crate::host::Host;
 use crate::net::Net;
@@ -98,6 +99,17 @@ impl World {
     #[must_use]
     pub fn rng(&self, name: &str) -> Rng {
         Rng::derive(self.seed, &format!("test/{name}"))
+    }
+
+    /// Makes life hard for every process that starts from now on.
+    pub fn set_hard(&self, hard: Hard) {
+        self.net.set_hard(hard);
+    }
+
+    /// How often each hard place struck.
+    #[must_use]
+    pub fn hard_struck(&self) -> BTreeMap<HardPlace, u64> {
+        self.net.hard().map(|hard| hard.struck()).unwrap_or_default()
     }
 
     /// Adds a machine with an empty disk, reached at `name:port`. Nothing

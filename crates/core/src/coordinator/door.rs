@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::api::{Error, Kind, Result};
 use crate::catalog::{Catalog, Command, Outcome};
-use crate::env::{self, Env, Work};
+use crate::env::{self, Env, HardPlace, Work};
 use crate::ledger::Ledger;
 use crate::mutant::{Mutant, is_planted};
 
@@ -27,6 +27,9 @@ use crate::mutant::{Mutant, is_planted};
 const BATCH_COMMANDS_MAX: usize = 1024;
 /// The most commands that wait; beyond it, proposers wait.
 const QUEUE_COMMANDS_MAX: usize = 4096;
+
+/// How long a commit may be delayed in a world that is hard there.
+const COMMIT_DELAY_MAX_MS: u64 = 500;
 
 /// What relaxed durability left behind is made durable when nothing came for
 /// this long.
@@ -63,7 +66,8 @@ impl Door {
     /// Opens the door onto `catalog`, whose durable side is `ledger`.
     pub(crate) fn open(env: &Env, ledger: Ledger, catalog: Catalog) -> Self {
         let catalog = Arc::new(RwLock::new(Applied { catalog, batches: 0 }));
-        let (queue, waiting) = mpsc::channel(QUEUE_COMMANDS_MAX);
+        let is_small = env.is_hard(HardPlace::SmallQueues);
+        let (queue, waiting) = mpsc::channel(if is_small { 1 } else { QUEUE_COMMANDS_MAX });
         let (progress, durable) = watch::channel(Durable::Batches(0));
         env.spawn(commit_batches(env.clone(), ledger, catalog.clone(), waiting, progress));
         Self { catalog, queue, durable }
@@ -155,7 +159,9 @@ async fn commit_batches(
     let mut batch = Vec::new();
     let mut is_behind = false;
     loop {
-        let next = waiting.recv_many(&mut batch, BATCH_COMMANDS_MAX);
+        let is_alone = env.is_hard(HardPlace::CommitAlone);
+        let batch_max = if is_alone { 1 } else { BATCH_COMMANDS_MAX };
+        let next = waiting.recv_many(&mut batch, batch_max);
         let is_idle = match timeout(RELAXED_SYNC_AFTER, next).await {
             Ok(0) => return,
             Ok(_) => false,
@@ -180,6 +186,10 @@ async fn commit_batches(
             applied.batches += u64::from(!is_idle);
             applied.batches
         };
+        if env.is_hard(HardPlace::DelayCommit) {
+            let delay_ms = env.random.next_u64() % COMMIT_DELAY_MAX_MS;
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
         if is_planted(Mutant::AcknowledgeEarly) {
             for (answer, outcome) in answers.drain(..) {
                 let _ = answer.send(outcome.map_err(Error::from));

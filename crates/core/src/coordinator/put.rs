@@ -10,6 +10,7 @@ use crate::api::{
 };
 use crate::catalog::{Catalog, Command, FileRecord, Refusal, StripeRecord};
 use crate::data::split::Split;
+use crate::env::HardPlace;
 use crate::id::{FileId, Handle, NodeIndex};
 use crate::placement::{self, Layout, OneRequest, PlacementRequest};
 use crate::policy::{PlacementStrategy, StripeShape};
@@ -146,7 +147,18 @@ impl Coordinator {
             })
         };
         // What failed this client may still be better than nothing.
-        let layout: Layout = choose(&failed).or_else(|_| choose(&BTreeSet::new()))?;
+        let mut layout: Layout = choose(&failed).or_else(|_| choose(&BTreeSet::new()))?;
+        if self.env.is_hard(HardPlace::WorstPlacement) {
+            // Without the first choice: worse, and complete all the same.
+            let mut passed_over = failed.clone();
+            passed_over.extend(layout.copies.iter().flatten().next());
+            let other = choose(&passed_over).ok();
+            let is_complete = |other: &Layout| other.copies_missing <= layout.copies_missing;
+            layout = other.filter(is_complete).unwrap_or(layout);
+        }
+        if !is_strict && self.env.is_hard(HardPlace::MinimalSet) {
+            layout.copies.iter_mut().for_each(|nodes| nodes.truncate(1));
+        }
         let targets = layout.copies.iter().map(|nodes| self.targets(nodes)).collect();
         let open = OpenStripe { first_handle, shape, targets: layout.copies };
         self.state().uploads.add_stripe(upload, number, open)?;
@@ -200,20 +212,16 @@ impl Coordinator {
     /// See [`crate::api::CoordinatorService::commit`].
     pub(super) async fn commit_upload(&self, request: Commit) -> Result<Committed> {
         let id = request.upload;
-        let done = self.door.read(|catalog| catalog.file_by_id(id).map(|f| f.name.clone())).await?;
-        if let Some(name) = done {
+        if let Some(committed) = self.committed_before(id).await? {
             // The answer to the first commit was lost on its way.
-            return self.committed(&name).await;
+            return Ok(committed);
         }
-        let members = self.member_indexes();
-        let (upload, stripes) = {
-            let now_ms = self.now_ms();
-            let mut state = self.state();
-            let upload = state.uploads.touch(id, now_ms)?;
-            for stripe in &request.sealed {
-                upload.seal(id, stripe, |node| members.get(node).copied())?;
+        let (upload, stripes) = match self.take_upload(&request) {
+            // A call that was made twice may have made it a file meanwhile.
+            Err(error) if error.kind == Kind::UnknownUpload => {
+                return self.committed_before(id).await?.ok_or(error);
             }
-            state.uploads.take(id)?
+            taken => taken?,
         };
         let allow_unsafe = upload.request.allow_unsafe || self.settings.allow_unsafe;
         if let Err(error) = check_complete(&upload, &stripes, request.size, allow_unsafe) {
@@ -238,6 +246,28 @@ impl Coordinator {
         self.state().uploads.release(id);
         outcome?;
         self.committed(&name).await
+    }
+
+    /// Takes an upload out, with its last stripes, to become a file.
+    fn take_upload(&self, request: &Commit) -> Result<(Upload, Vec<StripeRecord>)> {
+        let id = request.upload;
+        let members = self.member_indexes();
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        let upload = state.uploads.touch(id, now_ms)?;
+        for stripe in &request.sealed {
+            upload.seal(id, stripe, |node| members.get(node).copied())?;
+        }
+        state.uploads.take(id)
+    }
+
+    /// What the commit of an upload was answered that is a file already.
+    async fn committed_before(&self, id: FileId) -> Result<Option<Committed>> {
+        let name = |catalog: &Catalog| catalog.file_by_id(id).map(|file| file.name.clone());
+        match self.door.read(name).await? {
+            Some(name) => self.committed(&name).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn committed(&self, name: &crate::name::FileName) -> Result<Committed> {

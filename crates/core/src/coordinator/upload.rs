@@ -82,7 +82,12 @@ impl Uploads {
     }
 
     /// The upload, which counts as used now.
+    ///
+    /// # Errors
+    /// `Unavailable` while it is being committed, by a call that was made
+    /// twice; `UnknownUpload`.
     pub(crate) fn touch(&mut self, id: FileId, now_ms: u64) -> Result<&mut Upload> {
+        self.check_not_committing(id)?;
         let upload = self.uploads.get_mut(&id).ok_or_else(|| unknown(id))?;
         upload.last_used_ms = now_ms;
         Ok(upload)
@@ -118,14 +123,19 @@ impl Uploads {
     /// Takes the upload out, with its sealed stripes, to become a file. Its
     /// handles stay guarded until [`Uploads::release`].
     pub(crate) fn take(&mut self, id: FileId) -> Result<(Upload, Vec<StripeRecord>)> {
-        if self.committing.contains(&id) {
-            let message = format!("upload {id} is being committed: ask again");
-            return Err(Error::new(Kind::Unavailable, message));
-        }
+        self.check_not_committing(id)?;
         let mut upload = self.uploads.remove(&id).ok_or_else(|| unknown(id))?;
         self.committing.insert(id);
         let sealed = std::mem::take(&mut upload.sealed).into_values().collect();
         Ok((upload, sealed))
+    }
+
+    fn check_not_committing(&self, id: FileId) -> Result<()> {
+        if !self.committing.contains(&id) {
+            return Ok(());
+        }
+        let message = format!("upload {id} is being committed: ask again");
+        Err(Error::new(Kind::Unavailable, message))
     }
 
     /// Puts back what [`Uploads::take`] took.

@@ -5,6 +5,7 @@
 //! nothing but what is displayed. Nothing here decides anything.
 
 mod disk;
+mod hard;
 mod pool;
 
 use std::future::Future;
@@ -12,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use disk::{Access, Disk, Durability, Entry, File, Space};
+pub use hard::{Hard, HardPlace};
 pub use pool::{Pool, Work, run};
 
 use crate::api::{CoordinatorService, NodeService};
@@ -34,6 +36,8 @@ pub struct Env {
     pub spawner: Arc<dyn Spawner>,
     /// The way to other processes.
     pub peers: Arc<dyn Peers>,
+    /// Where a simulated world makes life hard; a real one does nowhere.
+    pub hard: Option<Hard>,
 }
 
 impl Env {

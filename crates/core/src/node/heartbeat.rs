@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::role::Node;
 use crate::api::{Error, Heartbeat, HeartbeatReply, Kind, Result};
+use crate::env::HardPlace;
 use crate::health::HEARTBEAT_INTERVAL as INTERVAL;
 
 /// The first pause after a failed heartbeat; it doubles up to the interval.
@@ -32,6 +33,7 @@ pub(super) async fn run(node: Arc<Node>) {
     let mut probing = Probing::default();
     while !node.membership.has_left() {
         let pause = match node.membership.coordinator() {
+            Some(_) if node.env.is_hard_once_in(4, HardPlace::SkipHeartbeat) => INTERVAL,
             Some(coordinator) => beat.send(&node, coordinator).await,
             None => INTERVAL,
         };

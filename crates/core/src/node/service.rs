@@ -9,6 +9,7 @@ use crate::api::{
     Adopt, ChunkRead, Context, Error, HANDLES_PER_CALL_MAX, InventoryPage, Kind, NodeInfo,
     NodeService, ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WriteStream,
 };
+use crate::env::HardPlace;
 use crate::id::Handle;
 
 #[async_trait]
@@ -25,7 +26,13 @@ impl NodeService for Node {
             let text = format!("chunk {} names another cluster than its upload", chunk.handle);
             return Err(Error::new(Kind::WrongIdentity, text));
         }
-        self.take(chunk, parts).await
+        let handle = chunk.handle;
+        self.take(chunk, parts).await?;
+        if self.env.is_hard_once_in(8, HardPlace::FailAfterWrite) {
+            let text = format!("chunk {handle} was written, and this world says that it was not");
+            return Err(Error::new(Kind::Unavailable, text));
+        }
+        Ok(())
     }
 
     async fn read_chunk(&self, request: ReadRequest) -> Result<ChunkRead> {

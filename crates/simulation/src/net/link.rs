@@ -22,6 +22,9 @@ pub struct Link {
     pub double_per_mille: u32,
     /// Messages at which the connection is reset, of a thousand.
     pub reset_per_mille: u32,
+    /// Answers to calls lost, of a thousand: the call has its effect, and
+    /// nobody hears of it.
+    pub reply_loss_per_mille: u32,
     /// Nothing comes through.
     pub is_cut: bool,
 }
@@ -36,6 +39,7 @@ impl Default for Link {
             delay_us: 0,
             double_per_mille: 0,
             reset_per_mille: 0,
+            reply_loss_per_mille: 0,
             is_cut: false,
         }
     }
@@ -61,13 +65,15 @@ pub(super) enum End {
 impl Link {
     /// Draws what becomes of a message. A fault that the link does not have
     /// draws nothing.
-    pub(super) fn draw(&self, rng: &mut Rng) -> Fate {
+    pub(super) fn draw(&self, rng: &mut Rng, is_answer: bool) -> Fate {
         let mut latency_us = self.latency_us + rng.below(self.jitter_us + 1);
         let is_delayed = happens(rng, self.delay_per_mille);
         if is_delayed {
             latency_us += self.delay_us;
         }
-        let end = if happens(rng, self.loss_per_mille) {
+        let end = if happens(rng, self.loss_per_mille)
+            || (is_answer && happens(rng, self.reply_loss_per_mille))
+        {
             End::Lost
         } else if happens(rng, self.reset_per_mille) {
             End::Reset

@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dfs_core::api::{CoordinatorService, NodeService};
-use dfs_core::env::Peers;
+use dfs_core::env::{Hard, Peers};
 
 pub use link::Link;
 
@@ -82,6 +82,8 @@ struct State {
     common: Link,
     rng: Rng,
     faults: Faults,
+    /// Carried by every process that starts from now on.
+    hard: Option<Hard>,
     rebuilt: Vec<Rebuilt>,
 }
 
@@ -122,6 +124,7 @@ impl Net {
             common: Link::default(),
             rng,
             faults: Faults::default(),
+            hard: None,
             rebuilt: Vec::new(),
         };
         Self(Arc::new(Inner { trace, steps, state: Mutex::new(state) }))
@@ -200,6 +203,14 @@ impl Net {
         ])
     }
 
+    pub(crate) fn set_hard(&self, hard: Hard) {
+        self.state().hard = Some(hard);
+    }
+
+    pub(crate) fn hard(&self) -> Option<Hard> {
+        self.state().hard.clone()
+    }
+
     /// The copies that were rebuilt since this was asked last.
     #[must_use]
     pub fn take_rebuilt(&self) -> Vec<Rebuilt> {
@@ -255,9 +266,9 @@ impl Net {
     }
 
     /// Draws what becomes of a message.
-    fn draw(&self, from: u32, to: u32) -> Fate {
+    fn draw(&self, from: u32, to: u32, is_answer: bool) -> Fate {
         let mut state = self.state();
-        let fate = state.link(from, to).draw(&mut state.rng);
+        let fate = state.link(from, to).draw(&mut state.rng, is_answer);
         state.faults.delayed += u64::from(fate.is_delayed);
         fate
     }

@@ -90,7 +90,8 @@ impl Path {
         if !is_sent {
             return Err(Broken::Reset);
         }
-        let fate = net.draw(from.number, to.number);
+        let is_answer = matches!(message, Message::Answer(..));
+        let fate = net.draw(from.number, to.number, is_answer);
         tokio::time::sleep(fate.latency).await;
         self.go_on().await?;
         let end = net.arrive(from, to, fate.end, message);
@@ -104,7 +105,7 @@ impl Path {
     /// Lets a call that has arrived arrive once more.
     pub(super) async fn travel_again(&self, what: &'static str) {
         let Inner { net, from, to, .. } = &*self.0;
-        tokio::time::sleep(net.draw(from.number, to.number).latency).await;
+        tokio::time::sleep(net.draw(from.number, to.number, false).latency).await;
         net.note_doubled(from, to, what);
         net.step(to, format_args!("receives from {} again: {what}", from.name));
     }
@@ -119,7 +120,7 @@ impl Path {
     /// Lets the refusal of a call come back. No process sends it.
     pub(super) async fn refuse(&self, what: &'static str) -> Result<(), Broken> {
         let Inner { net, from, to, .. } = &*self.0;
-        let fate = net.draw(to.number, from.number);
+        let fate = net.draw(to.number, from.number, false);
         tokio::time::sleep(fate.latency).await;
         self.go_on().await?;
         match net.arrive(to, from, fate.end, Message::Refused(what)) {

@@ -10,6 +10,7 @@
 mod client;
 mod end;
 mod guard;
+mod hard;
 mod operator;
 mod report;
 mod state;
@@ -20,6 +21,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use report::{Moment, OpCount, Report, Tally, Violation};
+
+pub use hard::hard_names;
+pub(crate) use hard::is_hard_name;
 
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::scenario::Scenario;
@@ -55,6 +59,7 @@ pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
     let drawn = scenario.drawn(seed);
     let time_max = drawn.lasts.0 + END_TIME_MAX;
     let outcome = World::run_caught(seed, keep.trace.clone(), time_max, async |world| {
+        hard::make_hard(world, &drawn);
         let settings =
             ClusterSettings { upload_idle_max: UPLOAD_IDLE_MAX, ..drawn.cluster.settings() };
         let cluster = Cluster::start(world, settings).await;
@@ -109,14 +114,4 @@ pub fn differs_from_itself(scenario: &Scenario, seed: u64) -> Option<String> {
         (Some(difference), _) => difference.context,
         (None, between) => format!("they part within the events {between:?}, but not each time"),
     })
-}
-
-/// The hard place of that name.
-pub(crate) fn hard_place(_name: &str) -> Option<()> {
-    None
-}
-
-/// The names of all hard places.
-pub(crate) fn hard_names() -> Vec<&'static str> {
-    Vec::new()
 }

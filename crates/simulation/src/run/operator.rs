@@ -1,6 +1,7 @@
 //! What an operator does: starts what died, replaces what is lost for good,
 //! has a damaged node looked through.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, Context, Kind, NodeState};
@@ -96,7 +97,13 @@ impl Run<'_> {
     pub(super) async fn let_leave(&self, name: &str) {
         let host = self.world.host(name);
         let (Some(node), true) = (self.cluster.node_role(name), host.is_up()) else { return };
-        let leaving = host.spawn(async move { node.leave().await });
+        let machine = Arc::downgrade(&host);
+        let leaving = host.spawn(async move {
+            node.leave().await;
+            if let Some(host) = machine.upgrade() {
+                host.end("it was told to stop");
+            }
+        });
         let _ = tokio::time::timeout(LEAVE_WAIT_MAX, leaving).await;
     }
 

@@ -93,8 +93,34 @@ impl<'r> Run<'r> {
         tokio::select! {
             biased;
             () = self.around() => {}
-            () = self.store_before() => {}
+            () = self.story() => {}
         }
+        self.tell(
+            "check",
+            match self.has_failed() {
+                true => "something that must never be was found".to_owned(),
+                false => "all held".to_owned(),
+            },
+        );
+    }
+
+    /// What happens one after the other.
+    async fn story(&self) {
+        tokio::select! {
+            biased;
+            () = self.work_and_suffer() => {}
+            () = self.is_broken() => return,
+        }
+        tokio::select! {
+            biased;
+            () = self.end() => {}
+            () = self.is_broken() => {}
+        }
+    }
+
+    /// Clients work, and faults strike.
+    async fn work_and_suffer(&self) {
+        self.store_before().await;
         let work = async {
             let clients = (1..=self.scenario.cluster.clients).map(|client| self.work(client));
             let lasts = tokio::time::sleep(self.scenario.lasts.0);
@@ -107,26 +133,9 @@ impl<'r> Run<'r> {
         };
         tokio::select! {
             biased;
-            () = self.around() => {}
             () = faults => {}
             () = work => {}
-            () = self.is_broken() => {}
         }
-        if !self.has_failed() {
-            tokio::select! {
-                biased;
-                () = self.around() => {}
-                () = self.end() => {}
-                () = self.is_broken() => {}
-            }
-        }
-        self.tell(
-            "check",
-            match self.has_failed() {
-                true => "something that must never be was found".to_owned(),
-                false => "all held".to_owned(),
-            },
-        );
     }
 
     /// What goes on all the time.
@@ -225,6 +234,9 @@ impl<'r> Run<'r> {
         };
         for (kind, count) in self.world.net().faults_injected() {
             add("network", kind, count);
+        }
+        for (place, count) in self.world.hard_struck() {
+            add("hard", place.name(), count);
         }
         for host in self.hosts() {
             for (kind, count) in self.world.host(&host).disk().faults_injected() {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::hard;
 use super::state::Run;
 use crate::cluster::COORDINATOR;
 use crate::disk::{Call, MemoryDisk};
@@ -14,7 +15,7 @@ use crate::scenario::{Fault, FaultKind, Harm};
 /// How often it is looked whether a fault that destroys may strike.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long damage lies before the operator looks for it, at most.
-const DAMAGE_LIES_MS: u64 = 20_000;
+const DAMAGE_LIES_MS: u64 = 120_000;
 /// What a disk sector holds.
 const SECTOR_BYTES: u64 = 4096;
 /// How fast a clock drifts: twice its speed.
@@ -308,6 +309,7 @@ fn hold(run: &Run<'_>, hosts: &[String], is_held: bool) {
 pub(super) fn set_links(run: &Run<'_>) {
     let net = run.world.net();
     net.heal();
+    net.set_all(hard::hard_link(run.scenario));
     let all = run.hosts();
     for fault in run.link_faults.borrow().values() {
         let change = |link: &mut Link| {

@@ -64,7 +64,7 @@ impl Scenario {
             ));
         }
         for place in &self.hard {
-            if crate::run::hard_place(place).is_none() {
+            if !crate::run::is_hard_name(place) {
                 let known = crate::run::hard_names().join(", ");
                 return whole(format!("hard: there is no place {place:?}; there are {known}"));
             }

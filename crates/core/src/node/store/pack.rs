@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::{SmallDraft, Store, lock, path};
 use crate::api::{Error, Kind, Result};
 use crate::data::chunk::pack::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES};
-use crate::env::{Access, Disk, File, Work};
+use crate::env::{Access, Disk, File, HardPlace, Work};
 use crate::id::Handle;
 
 /// A pack that has come to this length is closed.
@@ -209,7 +209,9 @@ impl Store {
         loop {
             let entries = {
                 let mut queue = lock(&self.packs.queue);
-                let entries = take_batch(&mut queue.waiting);
+                let is_small = self.env.is_hard(HardPlace::SmallQueues);
+                let entries_max = if is_small { 1 } else { BATCH_ENTRIES_MAX };
+                let entries = take_batch(&mut queue.waiting, entries_max);
                 let is_idle = entries.is_empty() && self.packs.next_to_compact().is_none();
                 queue.is_draining = !is_idle;
                 if is_idle {
@@ -226,9 +228,9 @@ impl Store {
     }
 }
 
-fn take_batch(waiting: &mut VecDeque<Entry>) -> Vec<Entry> {
+fn take_batch(waiting: &mut VecDeque<Entry>, entries_max: usize) -> Vec<Entry> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
-    while entries.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+    while entries.len() < entries_max && bytes < BATCH_BYTES_MAX {
         let Some(entry) = waiting.pop_front() else { break };
         bytes += match &entry {
             Entry::Chunk(draft, _) => record_len_of(draft.len()),
