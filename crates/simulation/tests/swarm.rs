@@ -1,0 +1,82 @@
+//! The main test of the store: scenarios that seeds draw, and those that are
+//! built in, hold everything that is promised.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::AtomicBool;
+
+use dfs_simulation::run::{Report, differs_from_itself, run};
+use dfs_simulation::scenario::{BUILT_IN, built_in};
+use dfs_simulation::shrink::shrink;
+use dfs_simulation::swarm;
+use dfs_simulation::sweep::sweep;
+
+/// Seeds that every run of the tests looks at. Those that once found
+/// something are among them or in [`FOUND_SOMETHING`].
+const SEEDS: RangeInclusive<u64> = 0..=799;
+/// Seeds that found what was mended since.
+const FOUND_SOMETHING: [u64; 11] = [870, 986, 1195, 1228, 1256, 1402, 1490, 2408, 2409, 3007, 4711];
+/// Runs that shrinking a failure may take.
+const SHRINK_RUNS_MAX: u32 = 150;
+
+/// What a person needs to go on from a seed that failed.
+fn told(report: Report) -> String {
+    let seed = report.seed;
+    let found = report.violations.iter().map(|found| format!("{}: {}\n", found.rule, found.text));
+    let mut text = format!("seed {seed}\n{}", found.collect::<String>());
+    text += &report.tail.join("\n");
+    let original = swarm::scenario(seed);
+    if let Some(shrunk) = shrink(&original, seed, report, SHRINK_RUNS_MAX, &|| true) {
+        let case = shrunk.scenario.to_toml();
+        text +=
+            &format!("\nA smaller case, for dfs-sim sim run ./case.toml --seed {seed}:\n{case}");
+    }
+    text + &format!("\nRepeat the whole with: dfs-sim sim run swarm --seed {seed}")
+}
+
+#[test]
+fn whatever_a_seed_draws_holds() {
+    let stop = AtomicBool::new(false);
+    let mut sum = sweep(SEEDS, 2, &stop, &|_| {});
+    for seed in FOUND_SOMETHING {
+        let (report, beyond_tolerance) = dfs_simulation::sweep::run_seed(seed);
+        sum.add(report, beyond_tolerance);
+    }
+    let hours = sum.took_ms / 3_600_000;
+    println!("{} seeds, {hours} virtual hours, {:?}", sum.runs, sum.struck);
+    let failed = sum.failed.len();
+    if let Some((_, report)) = sum.failed.pop_first() {
+        panic!("{failed} seeds failed; the first is {}", told(report));
+    }
+    assert_eq!(sum.runs, SEEDS.end() + 1 + FOUND_SOMETHING.len() as u64);
+    assert!(sum.beyond_tolerance > sum.runs / 20, "some go beyond tolerance");
+    for kind in dfs_simulation::scenario::FaultKind::ALL {
+        assert!(sum.struck.get(kind.name()).is_some_and(|times| *times > 10), "{}", kind.name());
+    }
+}
+
+#[test]
+fn a_seed_runs_the_same_each_time() {
+    for seed in 0..20 {
+        let difference = differs_from_itself(&swarm::scenario(seed), seed);
+        assert_eq!(difference, None, "seed {seed} parts from itself here");
+    }
+}
+
+#[test]
+fn the_built_in_scenarios_hold_and_show_what_they_say() {
+    for built_in_one in BUILT_IN {
+        let scenario = built_in(built_in_one.name).expect("it is there");
+        let report = run(&scenario, 1);
+        assert_eq!(report.violations, [], "{}", built_in_one.name);
+        let kinds: std::collections::BTreeSet<_> =
+            scenario.faults.iter().map(|fault| fault.what.name()).collect();
+        assert_eq!(report.struck.keys().copied().collect::<Vec<_>>(), Vec::from_iter(kinds));
+        let rebuilt = report.tally.rebuilt;
+        match built_in_one.name {
+            "node-loss" | "bit-rot" | "rack-loss" | "mixed" => assert!(rebuilt > 0),
+            // L3: outages shorter than the repair delay cause no repair.
+            "rolling-restart" | "coordinator-crash" | "slow-node" => assert_eq!(rebuilt, 0),
+            _ => {}
+        }
+    }
+}
