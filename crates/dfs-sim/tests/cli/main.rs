@@ -7,6 +7,7 @@ mod harness;
 mod json;
 mod restart;
 mod settings;
+mod sim;
 mod stream;
 mod tree;
 mod up;

@@ -30,7 +30,7 @@ type Read = Result<(Vec<u8>, GetSummary), ClientError>;
 
 impl Run<'_> {
     /// Makes the clients' machines.
-    pub(super) async fn prepare(&self) {
+    pub(super) fn prepare(&self) {
         for number in 1..=self.scenario.cluster.clients {
             let port = u16::try_from(number).expect("few clients");
             self.world.add_host(&client_name(number), port).start();
@@ -73,6 +73,7 @@ impl Run<'_> {
     async fn act(&self, op: &Op) {
         let _working = self.quiet.read().await;
         let host = self.client_machine(op.client);
+        let from = self.world.steps();
         let acting = async {
             match op.act {
                 Act::Put => self.put(&host, op, PutMode::IfAbsent).await,
@@ -92,6 +93,7 @@ impl Run<'_> {
             let text = format!("a {} of {} hangs for {CALL_TIME_MAX:?}", op.act.name(), op.name);
             self.violates("L1", text);
         }
+        self.note_op_steps(from);
     }
 
     fn client_machine(&self, number: usize) -> std::sync::Arc<Host> {

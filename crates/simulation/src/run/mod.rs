@@ -27,6 +27,7 @@ pub(crate) use hard::is_hard_name;
 
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::scenario::Scenario;
+use crate::step::Stop;
 use crate::trace::{Checkpoint, Trace};
 use crate::world::World;
 use state::Run;
@@ -45,6 +46,8 @@ pub struct Keep {
     pub trace: Trace,
     /// Is given each line of the timeline as it comes.
     pub timeline: Option<Box<dyn Fn(&Moment)>>,
+    /// A process that is stopped before this step of the world.
+    pub stop: Option<(u64, Stop)>,
 }
 
 /// Runs `scenario` from `seed`.
@@ -64,6 +67,11 @@ pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
             ClusterSettings { upload_idle_max: UPLOAD_IDLE_MAX, ..drawn.cluster.settings() };
         let cluster = Cluster::start(world, settings).await;
         let run = Run::new(world, &cluster, &drawn, keep.timeline.as_deref());
+        run.prepare();
+        if let Some((step, stop)) = &keep.stop {
+            run.guard.borrow_mut().disturb();
+            world.stop_at(*step, stop.clone());
+        }
         run.to_its_end().await;
         run.into_report()
     });
@@ -79,6 +87,9 @@ pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
         left_out: BTreeMap::new(),
         injected: BTreeMap::new(),
         tally: Tally::default(),
+        op_steps: Vec::new(),
+        fault_steps: Vec::new(),
+        stopped: None,
         violations: vec![Violation { at_ms: 0, rule: "I11", text: panic }],
         tail: keep.trace.tail(TAIL_LINES),
     });

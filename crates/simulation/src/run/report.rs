@@ -1,6 +1,7 @@
 //! What a run tells: what happened, when, and what was found wrong.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use dfs_core::data::digest::Digest;
 
@@ -34,6 +35,13 @@ pub struct Report {
     pub tally: Tally,
     /// What was found wrong; empty when all held.
     pub violations: Vec<Violation>,
+    /// The steps of the world (see [`crate::step`]) in which each op took
+    /// place, in the order in which they ended.
+    pub op_steps: Vec<Range<u64>>,
+    /// The same of each fault that struck, until all that came of it was over.
+    pub fault_steps: Vec<Range<u64>>,
+    /// The process that [`super::Keep::stop`] stopped, and before what.
+    pub stopped: Option<String>,
     /// The trace before the first violation.
     pub tail: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ pub(super) struct Run<'r> {
     ops: RefCell<BTreeMap<Act, OpCount>>,
     struck: RefCell<BTreeMap<&'static str, u64>>,
     left_out: RefCell<BTreeMap<&'static str, u64>>,
+    op_steps: RefCell<Vec<Range<u64>>>,
+    fault_steps: RefCell<Vec<Range<u64>>>,
     timeline: RefCell<Vec<Moment>>,
     violations: RefCell<Vec<Violation>>,
     tail: RefCell<Vec<String>>,
@@ -81,6 +84,8 @@ impl<'r> Run<'r> {
             ops: RefCell::default(),
             struck: RefCell::default(),
             left_out: RefCell::default(),
+            op_steps: RefCell::default(),
+            fault_steps: RefCell::default(),
             timeline: RefCell::default(),
             violations: RefCell::default(),
             tail: RefCell::default(),
@@ -89,7 +94,6 @@ impl<'r> Run<'r> {
 
     /// Runs it: clients and faults, then the end.
     pub(super) async fn to_its_end(&self) {
-        self.prepare().await;
         tokio::select! {
             biased;
             () = self.around() => {}
@@ -156,6 +160,9 @@ impl<'r> Run<'r> {
             left_out: self.left_out.take(),
             injected: self.injected(),
             tally: self.tally.take(),
+            op_steps: self.op_steps.take(),
+            fault_steps: self.fault_steps.take(),
+            stopped: self.world.stopped(),
             violations: self.violations.take(),
             tail: self.tail.take(),
         }
@@ -189,6 +196,16 @@ impl<'r> Run<'r> {
             show(&moment);
         }
         self.timeline.borrow_mut().push(moment);
+    }
+
+    /// An op that began at step `from` has ended.
+    pub(super) fn note_op_steps(&self, from: u64) {
+        self.op_steps.borrow_mut().push(from..self.world.steps());
+    }
+
+    /// All that came of a fault that began at step `from` is over.
+    pub(super) fn note_fault_steps(&self, from: u64) {
+        self.fault_steps.borrow_mut().push(from..self.world.steps());
     }
 
     pub(super) fn count_op(&self, act: Act, count: impl FnOnce(&mut OpCount)) {

@@ -31,18 +31,19 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
         return run.count_left_out(fault);
     }
     let harm = if nodes.is_empty() { Harm::None } else { fault.what.harm() };
+    let from;
     match harm {
         Harm::Destroys if !run.scenario.beyond_tolerance => {
             let [node] = nodes.as_slice() else { return run.count_left_out(fault) };
             let Some(_nobody_works) = until_it_may_hurt(run).await else {
                 return run.count_left_out(fault);
             };
-            begin(run, fault);
+            from = begin(run, fault);
             run.guard.borrow_mut().taint(node);
             damage(run, number, fault, node);
         }
         Harm::Destroys => {
-            begin(run, fault);
+            from = begin(run, fault);
             for node in &nodes {
                 run.guard.borrow_mut().taint(node);
                 damage(run, number, fault, node);
@@ -52,13 +53,13 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
             if !run.guard.borrow().may_go(&nodes) && !run.scenario.beyond_tolerance {
                 return run.count_left_out(fault);
             }
-            begin(run, fault);
+            from = begin(run, fault);
             run.guard.borrow_mut().leave(&nodes);
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().come_back(&nodes);
         }
         Harm::None => {
-            begin(run, fault);
+            from = begin(run, fault);
             run.guard.borrow_mut().disturb();
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().calm_down();
@@ -67,6 +68,7 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
     if harm == Harm::Destroys {
         after_damage(run, number, fault, &nodes).await;
     }
+    run.note_fault_steps(from);
     run.tell("fault", format!("{} is over", describe(fault)));
 }
 
@@ -101,10 +103,12 @@ pub(super) fn describe(fault: &Fault) -> String {
     text
 }
 
-fn begin(run: &Run<'_>, fault: &Fault) {
+/// Tells that a fault begins; gives the step of the world.
+fn begin(run: &Run<'_>, fault: &Fault) -> u64 {
     run.count_struck(fault);
     let lasts = fault.lasts.map(|lasts| format!(" for {lasts}")).unwrap_or_default();
     run.tell("fault", format!("{}{lasts}", describe(fault)));
+    run.world.steps()
 }
 
 /// Waits for a moment in which no put is under way and nothing else is wrong,
