@@ -39,13 +39,16 @@ const END_TIME_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Trace lines before a violation that a report shows.
 const TAIL_LINES: usize = 60;
 
+/// Shows a line of the timeline.
+pub type Show = Box<dyn Fn(&Moment)>;
+
 /// What to keep of a run beside its report.
 #[derive(Default)]
 pub struct Keep {
     /// The trace, for whoever wants its lines or checkpoints.
     pub trace: Trace,
     /// Is given each line of the timeline as it comes.
-    pub timeline: Option<Box<dyn Fn(&Moment)>>,
+    pub timeline: Option<Show>,
     /// A process that is stopped before this step of the world.
     pub stop: Option<(u64, Stop)>,
 }

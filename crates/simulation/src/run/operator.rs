@@ -140,10 +140,12 @@ impl Run<'_> {
         loop {
             self.world.pass(MEND_ROUND).await;
             let is_held = self.held.borrow().get(name).is_some_and(|faults| *faults > 0);
-            if !is_held && self.is_settled().await && self.verify(name).await.is_some() {
-                if self.is_settled_for_a_while().await {
-                    break;
-                }
+            let is_whole = !is_held
+                && self.is_settled().await
+                && self.verify(name).await.is_some()
+                && self.is_settled_for_a_while().await;
+            if is_whole {
+                break;
             }
         }
         self.guard.borrow_mut().clear(name);

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dfs_core::units::Span;
 use dfs_simulation::run::{Keep, Report, run_kept};
 use dfs_simulation::scenario::{FaultKind, Scenario, built_in};
 use dfs_simulation::swarm;
+use tokio::time::Instant;
 
 use super::{list, tell};
 use crate::cli::{FaultName, SimRunArgs};

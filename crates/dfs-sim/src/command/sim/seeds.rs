@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use dfs_simulation::run::Report;
 use dfs_simulation::swarm;
 use dfs_simulation::sweep::{Sum, run_seed, sweep};
+use tokio::time::Instant;
 
 use super::run::{explain, off_the_runtime};
 use super::tell;
