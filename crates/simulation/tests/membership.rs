@@ -278,3 +278,20 @@ fn a_node_that_is_cut_off_from_its_coordinator_serves_reads_and_takes_no_writes(
         chunk.1.write_to(&*node, chunk.0).await.expect("heard again, it takes chunks");
     });
 }
+
+#[test]
+fn a_coordinator_that_is_given_its_nodes_in_another_order_knows_them_all() {
+    World::run(32, async |world| {
+        let cluster = Cluster::start(world, two_copies(4)).await;
+        let bytes = sample_bytes(1, 300_000);
+        cluster.put("a", &bytes).await.expect("put");
+        let mut settings = cluster.coordinator_settings();
+        settings.nodes.reverse();
+        settings.nodes.truncate(2);
+        start_coordinator_on(&cluster.host(COORDINATOR), settings).await.expect("it starts");
+        cluster.wait_until_heard().await;
+        let status = cluster.settle().await;
+        assert_eq!((status.nodes.len(), status.repair.done), (4, 0), "members are remembered");
+        assert!(cluster.get("a").await.expect("get") == bytes);
+    });
+}

@@ -139,7 +139,7 @@ impl Beat {
 impl Node {
     /// What the node says of itself now.
     async fn heartbeat(self: &Arc<Self>, known_version: Option<u64>) -> Heartbeat {
-        let space = self.space().await;
+        let space = self.space_lately().await;
         let (digest, changes) = self.store.inventory_since(known_version);
         let refused = self.membership.refused().map(|reason| format!("refused: {reason}"));
         Heartbeat {

@@ -169,6 +169,16 @@ impl Membership {
         let Context { cluster, epoch } = reply.context;
         // An adoption that came in between knows better.
         let address = self.coordinator().or_else(|| Some(coordinator.to_owned()));
+        let is_known = {
+            let identity = &self.state().identity;
+            let known = (identity.cluster, identity.epoch, &identity.coordinator);
+            known == (Some(cluster), epoch, &address)
+        };
+        // A slow disk is not asked for what it has been told.
+        if is_known {
+            self.heard_at(sent);
+            return Ok(());
+        }
         self.save(move |identity| {
             check_cluster(identity, cluster, true)?;
             check_epoch(identity, epoch)?;
@@ -178,12 +188,17 @@ impl Membership {
             Ok(())
         })
         .await?;
+        self.heard_at(sent);
+        Ok(())
+    }
+
+    /// The coordinator answered a heartbeat that was sent at `sent`.
+    fn heard_at(&self, sent: Instant) {
         let mut state = self.state();
         state.contact = state.contact.max(Some(sent));
         if state.refused.take().is_some() {
             tracing::info!(node = %self.settings.id, "no longer refused by its coordinator");
         }
-        Ok(())
     }
 
     /// Notes why the coordinator refuses the node; true when that is news.

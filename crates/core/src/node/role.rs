@@ -1,9 +1,10 @@
 //! The node itself: opened, run, asked, stopped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::heartbeat;
@@ -23,6 +24,8 @@ const READS_MAX: usize = 48;
 const REBUILD_SOURCES_MAX: usize = 32;
 /// How long a call waits for its turn before it is sent elsewhere.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a heartbeat waits for its disk to tell its space.
+const SPACE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a node waits for its coordinator when it stops.
 const LEAVE_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -106,6 +109,9 @@ pub struct Node {
     pub(super) writes: Arc<Semaphore>,
     pub(super) reads: Arc<Semaphore>,
     pub(super) rebuild_sources: Arc<Semaphore>,
+    /// Its space, as its disk told last; and whether that is asked now.
+    known_space: watch::Sender<NodeSpace>,
+    is_space_asked: AtomicBool,
 }
 
 impl Node {
@@ -128,6 +134,10 @@ impl Node {
         let (durability, capacity) = (settings.durability, settings.capacity_bytes);
         let (id, cluster) = (settings.id.clone(), identity.cluster);
         let store = Store::open(env.clone(), id, durability, capacity, cluster).await?;
+        let space = {
+            let store = Arc::clone(&store);
+            run(&*env.pool, Work::Disk, move || store.space()).await.unwrap_or_default()
+        };
         let membership = Arc::new(Membership::new(env.clone(), settings.clone(), identity));
         Ok(Arc::new(Self {
             env,
@@ -137,6 +147,8 @@ impl Node {
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             rebuild_sources: Arc::new(Semaphore::new(REBUILD_SOURCES_MAX)),
+            known_space: watch::Sender::new(space),
+            is_space_asked: AtomicBool::new(false),
         }))
     }
 
@@ -177,6 +189,22 @@ impl Node {
     pub(super) async fn space(&self) -> NodeSpace {
         let store = Arc::clone(&self.store);
         self.on_disk(move || store.space()).await.unwrap_or_default()
+    }
+
+    /// The node's space now, or where its disk takes long to tell, what it
+    /// told before: a slow disk makes no heartbeat late.
+    pub(super) async fn space_lately(self: &Arc<Self>) -> NodeSpace {
+        let mut told = self.known_space.subscribe();
+        if !self.is_space_asked.swap(true, Ordering::Relaxed) {
+            let node = Arc::clone(self);
+            self.env.spawn(async move {
+                let space = node.space().await;
+                node.is_space_asked.store(false, Ordering::Relaxed);
+                node.known_space.send_replace(space);
+            });
+        }
+        let _ = timeout(SPACE_WAIT_MAX, told.changed()).await;
+        *told.borrow()
     }
 
     /// Runs a job that may block.

@@ -168,6 +168,24 @@ fn a_running_node_makes_no_folder_of_its_own_of_an_empty_mount_point() {
     });
 }
 
+#[test]
+fn a_disk_that_takes_ten_seconds_a_job_makes_no_heartbeat_late() {
+    World::run(8, async |world| {
+        let cluster = Cluster::start(world, ClusterSettings::new(3, 2, ParitySpec::None)).await;
+        let bytes = sample_bytes(1, 90_000);
+        cluster.put("a", &bytes).await.expect("put");
+        cluster.host("n2").set_disk_latency_us(10_000_000);
+        for _ in 0..120 {
+            cluster.pass(Duration::from_secs(1)).await;
+            assert_eq!(state_of(&cluster, "n2").await, NodeState::Online);
+        }
+        let status = cluster.status().await;
+        assert_eq!(status.repair.done + status.repair.running, 0, "nobody gave it up");
+        assert!(status.nodes[1].space.total > 0, "its space is known all the same");
+        assert!(cluster.get("a").await.expect("get") == bytes);
+    });
+}
+
 async fn state_of(cluster: &Cluster<'_>, node: &str) -> NodeState {
     let status = cluster.status().await;
     status.nodes.iter().find(|it| it.id.as_str() == node).expect("a member").state
