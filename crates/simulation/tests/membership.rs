@@ -295,3 +295,17 @@ fn a_coordinator_that_is_given_its_nodes_in_another_order_knows_them_all() {
         assert!(cluster.get("a").await.expect("get") == bytes);
     });
 }
+
+#[test]
+fn a_join_that_was_given_up_midway_is_a_join_all_the_same() {
+    World::run(33, async |world| {
+        let cluster = Cluster::start(world, two_copies(3)).await;
+        // The node hangs up after three seconds; the ledger takes longer.
+        cluster.host(COORDINATOR).set_disk_latency_us(4_000_000);
+        let name = cluster.join_node().await;
+        cluster.pass(MINUTE).await;
+        cluster.host(COORDINATOR).set_disk_latency_us(0);
+        cluster.pass(MINUTE).await;
+        assert_eq!(state(&cluster, &name).await, Some(NodeState::Online));
+    });
+}

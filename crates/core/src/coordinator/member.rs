@@ -340,6 +340,10 @@ impl Coordinator {
                 && member.capacity == capacity
         });
         if let Some(member) = is_known {
+            // Who made it a member may have hung up before it was counted in.
+            let now_ms = self.now_ms();
+            let live = &mut self.state().members.live;
+            live.entry(member.index).or_insert_with(|| Live::new(now_ms, &info.address));
             return Ok(member.index);
         }
         let command = Command::SetMember {

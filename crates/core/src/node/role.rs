@@ -132,7 +132,7 @@ impl Node {
             run(&*env.pool, Work::Disk, move || know_folder(&*disk, id, folder)).await?
         };
         let (durability, capacity) = (settings.durability, settings.capacity_bytes);
-        let (id, cluster) = (settings.id.clone(), identity.cluster);
+        let (id, cluster) = ((settings.id.clone(), identity.folder), identity.cluster);
         let store = Store::open(env.clone(), id, durability, capacity, cluster).await?;
         let space = {
             let store = Arc::clone(&store);

@@ -36,7 +36,7 @@ pub const SETTLE_TIME_MAX: Duration = Duration::from_secs(1800);
 /// and looked at.
 pub const STEADY_TIME: Duration = Duration::from_secs(10);
 /// How long nodes may take to be heard after a start.
-const START_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// How a cluster is made.
 #[derive(Debug, Clone)]

@@ -186,6 +186,62 @@ fn a_disk_that_takes_ten_seconds_a_job_makes_no_heartbeat_late() {
     });
 }
 
+#[test]
+fn a_stranger_at_the_address_of_a_node_is_no_proof_that_its_copies_are_lost() {
+    World::run(9, async |world| {
+        let cluster = Cluster::start(world, ClusterSettings::new(1, 1, ParitySpec::None)).await;
+        let bytes = sample_bytes(1, 90_000);
+        cluster.put("a", &bytes).await.expect("put");
+        let host = cluster.host("n1");
+        host.kill();
+        host.disk().set_unmounted(true);
+        cluster.start_node("n1").await;
+        cluster.pass(MINUTE).await;
+        let error = cluster.get_error("a").await;
+        assert_eq!(error.kind, Kind::Unavailable, "{error}");
+        host.kill();
+        host.disk().set_unmounted(false);
+        cluster.start_node("n1").await;
+        cluster.wait_until_heard().await;
+        assert!(cluster.get("a").await.expect("get") == bytes);
+    });
+}
+
+#[test]
+fn a_compaction_whose_sync_fails_leaves_nothing_that_a_later_start_believes() {
+    for failures in [1, 2] {
+        World::run(10, async |world| {
+            let host = world.add_host("n1", 4001);
+            let node = start(&host).await;
+            // A pack of which most is dead soon, so that it is compacted.
+            let handles: Vec<u64> = (1..=120).collect();
+            for handle in &handles {
+                let thick =
+                    sample::chunk(context().cluster, *handle, Rng::new(*handle).bytes(60_000));
+                thick.write_to(&*node, context()).await.expect("write");
+            }
+            let (gone, kept) = handles.split_at(100);
+            let gone = gone.iter().map(|handle| Handle(*handle)).collect();
+            host.disk().fail_next_syncs(failures);
+            node.delete_chunks(context(), gone).await.expect("delete");
+            world.pass(Duration::from_secs(5)).await;
+            assert!(count(host.disk(), "sync failed") > 0, "it happened");
+            host.disk().plan_no_faults();
+            host.kill();
+            let node = start(&host).await;
+            // The next start goes on compacting; then the power goes.
+            let more = sample::chunk(context().cluster, 500, Rng::new(500).bytes(60_000));
+            more.write_to(&*node, context()).await.expect("write");
+            world.pass(Duration::from_secs(5)).await;
+            host.crash();
+            let node = start(&host).await;
+            for handle in kept {
+                assert_eq!(held(&node, *handle).await, Some(true), "{handle} after {failures}");
+            }
+        });
+    }
+}
+
 async fn state_of(cluster: &Cluster<'_>, node: &str) -> NodeState {
     let status = cluster.status().await;
     status.nodes.iter().find(|it| it.id.as_str() == node).expect("a member").state

@@ -17,7 +17,7 @@ pub(super) struct Findings {
 #[derive(Default)]
 struct Found {
     nodes: BTreeMap<NodeId, NodeTrouble>,
-    copies: BTreeMap<(Handle, NodeId), String>,
+    copies: BTreeMap<(Handle, NodeId), (Kind, String)>,
     bad: Vec<BadCopy>,
 }
 
@@ -47,10 +47,10 @@ impl Findings {
                     let reason = reason.clone();
                     found.bad.push(BadCopy { handle, node: node.clone(), reason });
                 }
-                found.copies.insert((handle, node.clone()), reason);
+                found.copies.insert((handle, node.clone()), (error.kind, reason));
             }
             Kind::NotFound | Kind::Internal | Kind::NotSupported => {
-                found.copies.insert((handle, node.clone()), reason);
+                found.copies.insert((handle, node.clone()), (error.kind, reason));
             }
             _ => {
                 found.nodes.insert(node.clone(), NodeTrouble::Failed(reason));
@@ -60,7 +60,8 @@ impl Findings {
 
     /// Takes note that a copy is not to be used again, without blaming it.
     pub(super) fn set_aside(&self, handle: Handle, node: &NodeId, reason: &str) {
-        self.found().copies.insert((handle, node.clone()), reason.to_owned());
+        let why = (Kind::Integrity, reason.to_owned());
+        self.found().copies.insert((handle, node.clone()), why);
     }
 
     /// Takes note of a node that others overtook.
@@ -83,7 +84,12 @@ impl Findings {
 
     /// Why this copy is not to be used.
     pub(super) fn copy(&self, handle: Handle, node: &NodeId) -> Option<String> {
-        self.found().copies.get(&(handle, node.clone())).cloned()
+        self.found().copies.get(&(handle, node.clone())).map(|(_, reason)| reason.clone())
+    }
+
+    /// What kind of answer ruled a copy out, if one did.
+    pub(super) fn why_not(&self, handle: Handle, node: &NodeId) -> Option<Kind> {
+        self.found().copies.get(&(handle, node.clone())).map(|(kind, _)| *kind)
     }
 
     /// The bad copies that were found.

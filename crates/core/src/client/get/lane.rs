@@ -315,12 +315,19 @@ impl<'a> Lane<'a> {
             let handle = map::handle_of(map, other);
             for copy in &chunk_map.copies {
                 let is_here = copy.state == NodeState::Online && copy.presence == CopyState::Held;
-                let is_lost = findings.copy(handle, &copy.node).is_some();
-                let has_failed =
-                    findings.node(&copy.node).is_some_and(|trouble| trouble.is_failed());
+                let why_not = findings.why_not(handle, &copy.node);
+                // Whoever is not the node that the coordinator knows, or could
+                // not read at all, says nothing of the copy.
+                let is_lost = match why_not {
+                    Some(Kind::Integrity) => true,
+                    Some(Kind::NotFound) => copy.state == NodeState::Online,
+                    _ => false,
+                };
+                let has_failed = why_not.is_some()
+                    || findings.node(&copy.node).is_some_and(|trouble| trouble.is_failed());
                 let may_be_there = matches!(copy.presence, CopyState::Held | CopyState::Unknown);
                 is_away |= !is_lost && may_be_there && (!is_here || has_failed);
-                if other == *slot || !is_here || is_lost {
+                if other == *slot || !is_here || why_not.is_some() {
                     let why = ranking::reason(handle, copy, findings);
                     words.push(format!("{}: {why}", copy.node));
                 }

@@ -110,7 +110,7 @@ impl Store {
             return Ok(batch);
         }
         batch.make_last();
-        self.append(&batch)?;
+        self.append(&batch).inspect_err(|_| self.discard_failed(&batch))?;
         self.note_appended(&batch);
         for Move { handle, from, to } in moves {
             let mut index = self.index();

@@ -34,7 +34,7 @@ use crate::api::{
 use crate::data::chunk::pack::RECORD_HEADER_BYTES;
 use crate::data::digest::Digest;
 use crate::env::{Access, Durability, Env};
-use crate::id::{ClusterId, Handle, NodeId};
+use crate::id::{ClusterId, FolderId, Handle, NodeId};
 
 pub(super) use self::draft::{Draft, SmallDraft};
 pub(super) use self::image::{Image, ImageError};
@@ -53,6 +53,7 @@ const SPACE_RESERVE_BYTES_MAX: u64 = 64 << 20;
 pub(super) struct Store {
     env: Env,
     node: NodeId,
+    folder: FolderId,
     durability: Durability,
     capacity_bytes: Option<u64>,
     index: Mutex<Index>,
@@ -76,7 +77,7 @@ pub(super) struct Claim {
 impl Store {
     fn new(
         env: Env,
-        node: NodeId,
+        (node, folder): (NodeId, FolderId),
         durability: Durability,
         capacity_bytes: Option<u64>,
         index: Index,
@@ -85,6 +86,7 @@ impl Store {
         Self {
             env,
             node,
+            folder,
             durability,
             capacity_bytes,
             index: Mutex::new(index),

@@ -181,6 +181,18 @@ impl Store {
     /// Closes the pack for good, and tells all that nothing was kept.
     fn fail_batch(&self, mut batch: Batch, error: &io::Error) -> Vec<u8> {
         let error = self.disk_error("cannot write to a pack", error);
+        self.discard_failed(&batch);
+        for (draft, _, answer) in std::mem::take(&mut batch.chunks) {
+            drop(draft);
+            let _ = answer.send(Err(error.clone()));
+        }
+        batch.answer_deletes()
+    }
+
+    /// Closes the pack of a batch that was not written well, and takes the
+    /// batch out of it. What a failed sync leaves in memory looks written, to
+    /// the next start too, and is on no disk.
+    pub(super) fn discard_failed(&self, batch: &Batch) {
         let disk = &*self.env.disk;
         let mut state = lock(&self.packs.state);
         state.current = None;
@@ -195,11 +207,6 @@ impl Store {
             // The next scan needs not search for the end.
             let _ = file.set_len(batch.at);
         }
-        for (draft, _, answer) in std::mem::take(&mut batch.chunks) {
-            drop(draft);
-            let _ = answer.send(Err(error.clone()));
-        }
-        batch.answer_deletes()
     }
 
     fn next_sequence(&self) -> u64 {

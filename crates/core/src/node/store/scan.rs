@@ -14,7 +14,7 @@ use super::pack_scan::{PackFound, PacksFound, merge, scan_pack};
 use super::quarantine::unless_missing;
 use super::{Image, ImageError, Store, path};
 use crate::env::{Access, Disk, Durability, Env, Work, run};
-use crate::id::{ClusterId, Handle, NodeId};
+use crate::id::{ClusterId, FolderId, Handle, NodeId};
 
 /// How many folders and packs are read at once.
 const SCANS_MAX: usize = 8;
@@ -68,7 +68,7 @@ impl Store {
     /// a crash left, finds every chunk, puts bad ones into quarantine.
     pub(in crate::node) async fn open(
         env: Env,
-        node: NodeId,
+        node: (NodeId, FolderId),
         durability: Durability,
         capacity_bytes: Option<u64>,
         cluster: Option<ClusterId>,
@@ -175,7 +175,7 @@ fn check_file(
 /// Builds the store of what was found, and puts bad chunks into quarantine.
 fn assemble(
     env: Env,
-    node: NodeId,
+    node: (NodeId, FolderId),
     durability: Durability,
     capacity_bytes: Option<u64>,
     files: Vec<FileFound>,

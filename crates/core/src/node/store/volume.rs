@@ -19,8 +19,7 @@ impl Store {
     /// Whether the folder is still this node's. A volume that is not mounted
     /// any more, or a disk that reads nothing, says nothing of its chunks.
     pub(super) fn is_volume_there(&self) -> bool {
-        let is_ours =
-            || matches!(Identity::read(&*self.env.disk), Ok(Some(found)) if found.id == self.node);
+        let is_ours = || matches!(Identity::read(&*self.env.disk), Ok(Some(found)) if found.folder == self.folder);
         is_ours() || is_ours()
     }
 
