@@ -242,10 +242,23 @@ impl Coordinator {
         let now_ms = self.now_ms();
         self.state().members.note_promised(&stripes, now_ms);
         let command = Command::CommitFile { file, stripes, replace };
-        let outcome = self.door.submit(command).await;
-        self.state().uploads.release(id);
-        outcome?;
+        self.submit_upload(id, command).await?;
         self.committed(&name).await
+    }
+
+    /// Submits the commit of an upload, and ends its guard when that is over,
+    /// whether or not the caller still waits.
+    async fn submit_upload(&self, id: FileId, command: Command) -> Result<()> {
+        let stopping = || Error::new(Kind::Unavailable, "the coordinator is stopping".to_owned());
+        let coordinator = self.me.upgrade().ok_or_else(stopping)?;
+        let (sender, outcome) = tokio::sync::oneshot::channel();
+        self.env.spawn(async move {
+            let outcome = coordinator.door.submit(command).await;
+            coordinator.state().uploads.release(id);
+            // Who asked may be gone.
+            let _ = sender.send(outcome);
+        });
+        outcome.await.map_err(|_| stopping())?.map(drop)
     }
 
     /// Takes an upload out, with its last stripes, to become a file.

@@ -5,7 +5,7 @@ use std::io;
 use super::{Store, lock, path};
 use crate::api::{Error, Kind};
 use crate::env::Access;
-use crate::node::identity::Identity;
+use crate::node::identity::{Identity, IdentityError};
 
 /// What is written to find out whether a disk works again.
 const PROBE: &[u8] = b"the disk of this node works";
@@ -17,9 +17,13 @@ impl Store {
     }
 
     /// Whether the folder is still this node's. A volume that is not mounted
-    /// any more, or a disk that reads nothing, says nothing of its chunks.
+    /// any more, or a disk that reads nothing, says nothing of its chunks. An
+    /// identity that is damaged is there all the same.
     pub(super) fn is_volume_there(&self) -> bool {
-        let is_ours = || matches!(Identity::read(&*self.env.disk), Ok(Some(found)) if found.folder == self.folder);
+        let is_ours = || match Identity::read(&*self.env.disk) {
+            Ok(found) => found.is_some_and(|found| found.folder == self.folder),
+            Err(error) => matches!(error, IdentityError::Damaged(_)),
+        };
         is_ours() || is_ours()
     }
 
