@@ -68,7 +68,6 @@ fn what_was_lost_is_made_anew_and_the_returned_node_fits_in() {
         let stripes = &status["stripes"];
         ["degraded", "at_risk", "unavailable", "unknown"].iter().all(|kind| stripes[*kind] == 0)
     };
-    cluster.wait_until("copies are missing", |status| !is_whole(status));
     cluster.wait_until("every copy is there again", |status| {
         is_whole(status) && status["repair"]["copies_done"].as_u64() > Some(0)
     });
