@@ -2,10 +2,10 @@
 //! starts again what died, and an oracle outside of the store looks on. Then
 //! everything heals and is checked to the last byte.
 //!
-//! - [`client`]: what clients do, and whether what they see is right.
-//! - [`strike`]: every fault, and its end. [`guard`]: whether it may strike now.
-//! - [`operator`]: starts what died, replaces what is lost, looks for damage.
-//! - [`watch`]: the timeline. [`end`]: what must hold when all is over.
+//! - `client`: what clients do, and whether what they see is right.
+//! - `strike`: every fault, and its end. `guard`: whether it may strike now.
+//! - `operator`: starts what died, replaces what is lost, looks for damage.
+//! - `watch`: the timeline. `end`: what must hold when all is over.
 
 mod client;
 mod end;
