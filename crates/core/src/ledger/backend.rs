@@ -3,6 +3,10 @@
 //! While a file is being opened, what redb wants to write to it is held back
 //! in memory. Only when all rows have been found good is it carried out, in
 //! its order; a file that is refused stays as it is, byte for byte.
+//!
+//! Nothing is believed that was read only once: redb keeps the pages that it
+//! has read and writes them back under new sums, where no check finds a bit
+//! that only one read had turned.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -16,6 +20,9 @@ use crate::mutant::{Mutant, is_planted};
 
 /// What may be held back, in bytes. Opening writes a few pages at most.
 const HELD_BYTES_MAX: usize = 64 << 20;
+
+/// How often the same bytes are read before two readings in a row agree.
+const READINGS_MAX: u32 = 4;
 
 /// The file, shared between redb and the ledger.
 #[derive(Clone)]
@@ -144,7 +151,7 @@ impl StorageBackend for Backend {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let offset = behind_head(offset)?;
         let held = self.lock();
-        let Some(held) = held.as_ref() else { return self.file.read_at(offset, out) };
+        let Some(held) = held.as_ref() else { return read_surely(&*self.file, offset, out) };
         let len = self.file.len()?;
         let end = offset.saturating_add(out.len() as u64);
         if end > held.len(len) {
@@ -152,7 +159,7 @@ impl StorageBackend for Backend {
         }
         let (present, rest) =
             out.split_at_mut(within(offset, offset, end.min(len.max(offset))).end);
-        self.file.read_at(offset, present)?;
+        read_surely(&*self.file, offset, present)?;
         rest.fill(0);
         held.overlay(offset, out);
         Ok(())
@@ -170,6 +177,20 @@ impl StorageBackend for Backend {
         let offset = behind_head(offset)?;
         self.do_or_hold(Step::Write { offset, bytes: data.to_vec() })
     }
+}
+
+/// Fills `out` from `offset` on with what two readings in a row have given.
+pub(super) fn read_surely(file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+    file.read_at(offset, out)?;
+    let mut again = vec![0; out.len()];
+    for _ in 1..READINGS_MAX {
+        file.read_at(offset, &mut again)?;
+        if again == out {
+            return Ok(());
+        }
+        out.copy_from_slice(&again);
+    }
+    Err(io::Error::other("the disk reads the same bytes differently each time"))
 }
 
 fn behind_head(offset: u64) -> io::Result<u64> {

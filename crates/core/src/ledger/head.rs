@@ -14,6 +14,7 @@
 //! and becomes durable with the next sync: so a mark is never ahead of the
 //! commits in the file, unless the file lost one.
 
+use super::backend::read_surely;
 use super::error::LedgerError;
 use super::{FORMAT_VERSION, LEDGER_FILE};
 use crate::data::digest::crc32c;
@@ -57,7 +58,7 @@ impl Head {
             return Err(LedgerError::damaged(format!("it ends after {len} bytes")));
         }
         let mut start = [0; 16];
-        file.read_at(0, &mut start).map_err(&read)?;
+        read_surely(file, 0, &mut start).map_err(&read)?;
         let (said, sum) = start.split_at(12);
         if !said.starts_with(MAGIC) {
             return Err(LedgerError::damaged(format!("it does not begin as a {LEDGER_FILE} does")));
@@ -104,7 +105,7 @@ fn write_mark(file: &dyn File, slot: usize, commit: u64) -> Result<(), LedgerErr
 fn read_mark(file: &dyn File, slot: usize) -> Result<Option<u64>, LedgerError> {
     let mut bytes = [0; MARK_BYTES];
     let read = LedgerError::io("reading its last commit");
-    file.read_at(MARK_OFFSETS[slot], &mut bytes).map_err(read)?;
+    read_surely(file, MARK_OFFSETS[slot], &mut bytes).map_err(read)?;
     let (commit, sum) = bytes.split_at(8);
     let commit = commit.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     Ok((sum == mark_sum(slot, commit).to_le_bytes()).then_some(commit))

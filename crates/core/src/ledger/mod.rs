@@ -17,6 +17,7 @@
 //! start, they go to the catalog in memory.
 
 mod backend;
+mod database;
 mod error;
 mod head;
 mod load;

@@ -4,9 +4,10 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use redb::{Builder, Database};
+use redb::Builder;
 
 use super::backend::Backend;
+use super::database::Closing;
 use super::error::LedgerError;
 use super::head::Head;
 use super::load::load;
@@ -17,7 +18,7 @@ use crate::env::{Access, Disk, Durability, File};
 
 /// The catalog's durable side. See the module's text.
 pub struct Ledger {
-    pub(super) database: Database,
+    pub(super) database: Closing,
     file: Arc<dyn File>,
     head: Head,
     tally: Tally,
@@ -61,6 +62,7 @@ impl Ledger {
         let backend = Backend::held(file.clone());
         let database = (builder().set_check_integrity_on_open(true))
             .create_with_backend(backend.clone())
+            .map(Closing::from)
             .map_err(|error| LedgerError::redb("opening it")(error.into()))?;
         let (tally, catalog) = load(&database)?;
         let (present, last) = (tally.commit, head.last_commit());
@@ -162,6 +164,7 @@ fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
     Head::create(&*file)?;
     guarded(|| {
         let database = (builder().create_with_backend(Backend::direct(file.clone())))
+            .map(Closing::from)
             .map_err(|error| LedgerError::redb("making it")(error.into()))?;
         write(&database, Tally::default(), &[], true).map(|_| ())
     })?;
@@ -186,7 +189,7 @@ fn builder() -> Builder {
 
 /// One transaction: the changes and the tally after them.
 fn write(
-    database: &Database,
+    database: &redb::Database,
     mut tally: Tally,
     changes: &[Change],
     is_durable: bool,
