@@ -56,6 +56,36 @@ fn a_last_record_that_cannot_be_read_is_told_as_bad_and_not_forgotten() {
     });
 }
 
+/// The handle stands in the part that cannot be read: nobody can tell which
+/// chunk it is, and the bytes stay for whoever can.
+#[test]
+fn a_last_record_whose_own_header_cannot_be_read_is_never_cut_off() {
+    World::run(2, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = start(&host).await;
+        for handle in 1..=3 {
+            write_chunk(&node, handle, 700).await.expect("write");
+        }
+        host.kill();
+        let path = paths(host.disk(), "packs").pop().expect("a pack");
+        let before = host.disk().read_file(&path).expect("it is there");
+        let len = before.len() as u64;
+        host.disk().make_unreadable(&path, len - 300..len);
+        let node = start(&host).await;
+        assert_ne!(held(&node, 3).await, Some(true), "nobody vouches for it");
+        assert_eq!((held(&node, 1).await, held(&node, 2).await), (Some(true), Some(true)));
+        write_chunk(&node, 4, 700).await.expect("it takes chunks, into another pack");
+        assert_eq!(host.disk().read_file(&path), Some(before.clone()), "nothing was cut");
+        host.kill();
+        // The sector answers again.
+        host.disk().plant_file(&path, &before);
+        let node = start(&host).await;
+        for handle in 1..=4 {
+            assert!(read_chunk(&node, handle).await == Ok(chunk(handle, 700).whole()), "{handle}");
+        }
+    });
+}
+
 #[test]
 fn one_flipped_read_while_a_node_starts_costs_no_chunk() {
     for skipped in 0..14 {
