@@ -27,11 +27,13 @@ pub enum Mutant {
     ForgetGrace,
     /// The start after a crash takes the last record for torn, always.
     CutLastRecord,
+    /// A node heeds orders of an epoch that is over.
+    StaleEpoch,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -42,6 +44,7 @@ impl Mutant {
         Self::ReadUndurable,
         Self::ForgetGrace,
         Self::CutLastRecord,
+        Self::StaleEpoch,
     ];
 }
 

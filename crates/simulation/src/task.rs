@@ -108,6 +108,11 @@ impl TaskGroup {
         parked.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether both are the same group.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// True once the process has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -23,6 +23,7 @@ mod coordinator_link;
 mod link;
 mod message;
 mod node_link;
+mod order;
 mod path;
 mod read;
 mod write;
@@ -46,6 +47,7 @@ use coordinator_link::CoordinatorLink;
 use link::{End, Fate};
 use message::Message;
 use node_link::NodeLink;
+use order::Heeded;
 use path::{Path, Place};
 
 /// How long a caller waits for an answer that was lost on the way.
@@ -85,6 +87,9 @@ struct State {
     /// Carried by every process that starts from now on.
     hard: Option<Hard>,
     rebuilt: Vec<Rebuilt>,
+    /// What the process of each host has heeded, by number.
+    heeded: BTreeMap<u32, Heeded>,
+    stale: Vec<String>,
 }
 
 /// A copy that was rebuilt, as the order and its receipt tell.
@@ -126,6 +131,8 @@ impl Net {
             faults: Faults::default(),
             hard: None,
             rebuilt: Vec::new(),
+            heeded: BTreeMap::new(),
+            stale: Vec::new(),
         };
         Self(Arc::new(Inner { trace, steps, state: Mutex::new(state) }))
     }

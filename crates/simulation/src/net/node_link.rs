@@ -27,7 +27,11 @@ impl NodeLink {
 #[async_trait]
 impl NodeService for NodeLink {
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
-        let ask = |node: Service| async move { node.adopt(request).await };
+        let (path, epoch) = (self.0.clone(), request.context.epoch);
+        let ask = move |node: Service| async move {
+            let order = path.order("adopt", epoch);
+            order.answered(node.adopt(request).await)
+        };
         self.0.call("adopt", CALL_DEADLINE, Host::node, ask).await
     }
 
@@ -40,14 +44,22 @@ impl NodeService for NodeLink {
     }
 
     async fn delete_chunks(&self, context: Context, handles: Vec<Handle>) -> Result<()> {
-        let ask = move |node: Service| async move { node.delete_chunks(context, handles).await };
+        let path = self.0.clone();
+        let ask = move |node: Service| async move {
+            let order = path.order("delete_chunks", context.epoch);
+            order.answered(node.delete_chunks(context, handles).await)
+        };
         self.0.call("delete_chunks", CALL_DEADLINE, Host::node, ask).await
     }
 
     async fn rebuild_chunk(&self, context: Context, task: RebuildTask) -> Result<Receipt> {
         let began_ms = crate::trace::elapsed_ms();
         let (copies, stripe) = (task.copies.clone(), task.stripe.clone());
-        let ask = move |node: Service| async move { node.rebuild_chunk(context, task).await };
+        let path = self.0.clone();
+        let ask = move |node: Service| async move {
+            let order = path.order("rebuild_chunk", context.epoch);
+            order.answered(node.rebuild_chunk(context, task).await)
+        };
         let receipt = self.0.call("rebuild_chunk", LONG_CALL_DEADLINE, Host::node, ask).await?;
         let sources = match receipt.from_parity {
             true => stripe.into_iter().flat_map(|member| member.copies).collect(),

@@ -160,6 +160,15 @@ impl Path {
         net.is_cut(from.number, to.number)
     }
 
+    pub(super) fn net(&self) -> &Net {
+        &self.0.net
+    }
+
+    /// The host that is called.
+    pub(super) fn to(&self) -> &Place {
+        &self.0.to
+    }
+
     /// The process that calls.
     pub(super) fn caller(&self) -> &TaskGroup {
         &self.0.caller

@@ -28,7 +28,11 @@ pub(super) async fn write_chunk(
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel(FRAMES_IN_FLIGHT_MAX);
     let arriving = arriving(path.clone(), receiver);
-    let ask = |node: Arc<dyn NodeService>| async move { node.write_chunk(header, arriving).await };
+    let (ordering, epoch) = (path.clone(), header.context.epoch);
+    let ask = |node: Arc<dyn NodeService>| async move {
+        let order = ordering.order(WHAT, epoch);
+        order.answered(node.write_chunk(header, arriving).await)
+    };
     let mut work = path.begin(WHAT, Host::node, ask).await?;
     let forward = async {
         while let Some(part) = parts.next().await {

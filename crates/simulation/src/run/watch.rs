@@ -39,6 +39,9 @@ impl Run<'_> {
         loop {
             let status = self.status().await;
             let now_ms = trace::elapsed_ms();
+            for stale in self.world.net().take_stale() {
+                self.violates("I9", stale);
+            }
             match &status {
                 Some(status) => {
                     if !seen.is_answering {
