@@ -29,11 +29,13 @@ pub enum Mutant {
     CutLastRecord,
     /// A node heeds orders of an epoch that is over.
     StaleEpoch,
+    /// All copies of a stripe are placed on one node.
+    PlaceTwiceOnOneNode,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -45,6 +47,7 @@ impl Mutant {
         Self::ForgetGrace,
         Self::CutLastRecord,
         Self::StaleEpoch,
+        Self::PlaceTwiceOnOneNode,
     ];
 }
 

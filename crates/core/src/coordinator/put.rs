@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, Command, FileRecord, Refusal, StripeRecord};
 use crate::data::split::Split;
 use crate::env::HardPlace;
 use crate::id::{FileId, Handle, NodeIndex};
+use crate::mutant::{Mutant, is_planted};
 use crate::placement::{self, Layout, OneRequest, PlacementRequest};
 use crate::policy::{PlacementStrategy, StripeShape};
 
@@ -157,7 +158,12 @@ impl Coordinator {
             layout = other.filter(is_complete).unwrap_or(layout);
         }
         if !is_strict && self.env.is_hard(HardPlace::MinimalSet) {
-            layout.copies.iter_mut().for_each(|nodes| nodes.truncate(1));
+            thin_out(&mut layout, shape, policy.promised_losses().min(1));
+        }
+        if is_planted(Mutant::PlaceTwiceOnOneNode)
+            && let Some(first) = layout.copies.iter().flatten().next().copied()
+        {
+            layout.copies.iter_mut().flatten().for_each(|node| *node = first);
         }
         let targets = layout.copies.iter().map(|nodes| self.targets(nodes)).collect();
         let open = OpenStripe { first_handle, shape, targets: layout.copies };
@@ -293,6 +299,19 @@ impl Coordinator {
 fn failed_nodes(upload: &Upload) -> BTreeSet<NodeIndex> {
     let failed = upload.failed.iter().filter(|(_, times)| **times >= WRITE_FAILURES_MAX);
     failed.map(|(node, _)| *node).collect()
+}
+
+/// Leaves as many copies to repair as can be, as long as any `required` nodes
+/// may be lost.
+fn thin_out(layout: &mut Layout, shape: StripeShape, required: u8) {
+    for slot in 0..layout.copies.len() {
+        while let Some(node) = layout.copies[slot].pop() {
+            if placement::tolerance(shape, &layout.copies) < Some(required) {
+                layout.copies[slot].push(node);
+                break;
+            }
+        }
+    }
 }
 
 /// Whether the stripes are the whole file and each can be acknowledged.

@@ -22,8 +22,8 @@ pub enum HardPlace {
     FailAfterWrite,
     /// Stripes are placed on other nodes than the best, as far as is legal.
     WorstPlacement,
-    /// Only the first copy of each chunk is asked for before a put is
-    /// acknowledged; repair makes the others.
+    /// No more copies are asked for before a put is acknowledged than it takes
+    /// to lose any one node; repair makes the others.
     MinimalSet,
 }
 

@@ -9,7 +9,7 @@ use dfs_core::api::{Kind, List, ListEntry, PutMode, Remove, Rename};
 use dfs_core::client::{
     Client, ClientError, ClientSettings, GetSummary, Progress, PutOptions, PutSummary,
 };
-use dfs_core::units::Span;
+use dfs_core::units::{ByteSize, Span};
 use futures_util::{StreamExt, stream};
 
 use super::state::{Run, client_name};
@@ -22,6 +22,10 @@ use crate::scenario::{Act, Op};
 
 /// No call of a client may take longer, whatever happens.
 const CALL_TIME_MAX: Duration = Duration::from_secs(900);
+/// The file that is stored when all is over.
+const PUT_AT_THE_END: &str = "at-the-end";
+/// How often that is tried: where life is hard, a put may fail by chance.
+const TRIES_AT_THE_END_MAX: u32 = 5;
 /// How many puts at once store what shall be there before.
 const STORED_AT_ONCE: usize = 16;
 
@@ -120,6 +124,7 @@ impl Run<'_> {
         let bytes = self.content(version);
         let begun = self.history.borrow_mut().begin(&op.name, Some(version));
         let was_tainted = !self.guard.borrow().tainted.is_empty();
+        let was_well = self.guard.borrow().all_well_since();
         let client = self.client(host);
         let how = PutOptions { mode, ..options(&op.name) };
         let running =
@@ -146,6 +151,15 @@ impl Run<'_> {
             },
         };
         let is_expected = matches!(&result, Err(error) if error.kind == Kind::Exists);
+        if let Err(error) = &result
+            && !is_expected
+            && self.scenario.hard.is_empty()
+            && was_well.is_some()
+            && was_well == self.guard.borrow().all_well_since()
+        {
+            let text = format!("{} cannot be stored, and nothing is wrong: {error}", op.name);
+            self.violates("L1", text);
+        }
         self.note(op, &format_args!("{len} bytes as version {version}"), &result.map(drop));
         self.end_change(op.act, begun, outcome, is_expected);
     }
@@ -311,6 +325,29 @@ impl Run<'_> {
             let summary = client.get(&name, range, &mut sink, &Progress::new()).await?;
             Ok((sink.bytes, summary))
         })
+    }
+
+    /// Stores a file when all is over: then there is no reason not to take it.
+    pub(super) async fn put_at_the_end(&self) {
+        let op = Op {
+            client: 1,
+            after: Span::default(),
+            act: Act::Replace,
+            name: PUT_AT_THE_END.to_owned(),
+            size: Some(ByteSize(100 << 10)),
+            offset: None,
+            len: None,
+        };
+        let before = self.ended_well(Act::Replace);
+        for _ in 0..TRIES_AT_THE_END_MAX {
+            let host = self.client_machine(op.client);
+            self.put(&host, &op, PutMode::Replace).await;
+            if self.ended_well(Act::Replace) > before || self.has_failed() {
+                return;
+            }
+            self.world.pass(Duration::from_secs(5)).await;
+        }
+        self.violates("L1", format!("{PUT_AT_THE_END} cannot be stored, and all has healed"));
     }
 
     /// Reads a file when all is over: then no error is right.

@@ -55,6 +55,10 @@ impl Run<'_> {
         if self.has_failed() {
             return;
         }
+        self.put_at_the_end().await;
+        if self.has_failed() {
+            return;
+        }
         // Nothing of that may live in memory only.
         self.tell("check", "every machine loses its power at once".to_owned());
         for name in self.hosts() {

@@ -29,6 +29,8 @@ pub(super) struct Guard {
     is_disturbed: bool,
     /// Whether damage was done, or shown to a reader, since all was well last.
     pub(super) is_hurt: bool,
+    /// How often anything went wrong.
+    troubles: u64,
 }
 
 impl Guard {
@@ -62,8 +64,16 @@ impl Guard {
         !self.is_disturbed && self.touched.len() <= self.tolerance
     }
 
+    /// While nothing is wrong and nothing has yet to heal: how often anything
+    /// went wrong before, so that two looks tell whether it stayed so.
+    pub(super) fn all_well_since(&self) -> Option<u64> {
+        let is_well = self.is_calm() && self.touched.is_empty() && !self.is_disturbed;
+        is_well.then_some(self.troubles)
+    }
+
     /// These nodes go away.
     pub(super) fn leave(&mut self, nodes: &[String]) {
+        self.troubles += 1;
         for node in nodes {
             *self.away.entry(node.clone()).or_default() += 1;
             self.touched.insert(node.clone());
@@ -82,6 +92,7 @@ impl Guard {
 
     /// A node is damaged.
     pub(super) fn taint(&mut self, node: &str) {
+        self.troubles += 1;
         self.tainted.insert(node.to_owned());
         self.touched.insert(node.to_owned());
         (self.is_hurt, self.was_anyone_away) = (true, true);
@@ -94,6 +105,7 @@ impl Guard {
 
     /// A fault begins that is on no node's account.
     pub(super) fn disturb(&mut self) {
+        self.troubles += 1;
         self.others += 1;
         (self.is_disturbed, self.was_anyone_away) = (true, true);
     }

@@ -212,6 +212,11 @@ impl<'r> Run<'r> {
         count(self.ops.borrow_mut().entry(act).or_default());
     }
 
+    /// How many ops of this kind were acknowledged.
+    pub(super) fn ended_well(&self, act: Act) -> u64 {
+        self.ops.borrow().get(&act).map_or(0, |count| count.ok)
+    }
+
     pub(super) fn count_struck(&self, fault: &Fault) {
         *self.struck.borrow_mut().entry(fault.what.name()).or_default() += 1;
     }
