@@ -6,8 +6,8 @@ use dfs_core::api::{
     WritePart, WriteStream,
 };
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal, SealBuilder};
-use dfs_core::data::frame::{self, FRAME_SIZE};
-use dfs_core::data::stripe;
+use dfs_core::data::frame::{self, FRAME_SIZE, Place};
+use dfs_core::data::stripe::{self, RowAt};
 use dfs_core::id::{ClusterId, Epoch, FileId, Handle};
 use dfs_core::name::FileName;
 use dfs_core::policy::{Code, Coding, Compression, StripeShape};
@@ -100,10 +100,12 @@ pub fn stripe_of(
     let rows = chunks.iter().map(|chunk| chunk.frames.len()).max().unwrap_or(0);
     let mut parity = vec![(Vec::new(), SealBuilder::default()); usize::from(coding.parity)];
     for row in 0..rows {
+        let index = u32::try_from(row).expect("few");
+        let at = RowAt { first_handle: chunks[0].handle(), index };
         let frame = |chunk: &SampleChunk| chunk.frames.get(row).cloned().unwrap_or_default();
         let frames: Vec<Bytes> = chunks.iter().map(frame).collect();
         let slices: Vec<&[u8]> = frames.iter().map(AsRef::as_ref).collect();
-        for (at, stored) in stripe::encode_row(coding, &slices).into_iter().enumerate() {
+        for (at, stored) in stripe::encode_row(at, coding, &slices).into_iter().enumerate() {
             parity[at].1.add_parity(&stored);
             parity[at].0.push(Bytes::from(stored));
         }
@@ -118,9 +120,9 @@ pub fn stripe_of(
 fn data_chunk(header: ChunkHeader, raw: Vec<u8>) -> SampleChunk {
     let mut seal = SealBuilder::default();
     let mut frames = Vec::new();
-    for part in raw.chunks(FRAME_SIZE) {
+    for (index, part) in (0..).zip(raw.chunks(FRAME_SIZE)) {
         let mut stored = Vec::new();
-        frame::seal(part, header.compression, &mut stored);
+        frame::seal(Place { handle: header.handle, index }, part, header.compression, &mut stored);
         seal.add(part, stored.len());
         frames.push(Bytes::from(stored));
     }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{Context, FileMap, Kind, Lookup, PutMode, WriteHeader, WritePart};
 use dfs_core::client::{NoteHow, Progress, PutOptions, Sink};
-use dfs_core::data::frame;
+use dfs_core::data::frame::{self, Place};
 use dfs_core::policy::{Compression, ParitySpec};
 use dfs_simulation::World;
 use dfs_simulation::cluster::{CLIENT, Cluster, ClusterSettings, file_name, options, seekable};
@@ -234,12 +234,13 @@ async fn forge(cluster: &Cluster<'_>, node: &str, map: &FileMap) -> usize {
         let whole = read_whole(&*service, id, stripe.first_handle).await.expect("it is there");
         service.delete_chunks(map.context, vec![stripe.first_handle]).await.expect("delete");
         let mut parts = Vec::new();
-        for stored in &whole.frames {
+        for (index, stored) in (0..).zip(&whole.frames) {
+            let place = Place { handle: stripe.first_handle, index };
             let mut raw = Vec::new();
-            frame::open(stored, &mut raw).expect("a good frame");
+            frame::open(place, stored, &mut raw).expect("a good frame");
             raw[0] ^= 1;
             let mut other = Vec::new();
-            frame::seal(&raw, Compression::None, &mut other);
+            frame::seal(place, &raw, Compression::None, &mut other);
             parts.push(Ok(WritePart::Frame(other.into())));
         }
         parts.push(Ok(WritePart::Seal(whole.seal)));

@@ -27,7 +27,7 @@ use crate::name::FileName;
 use crate::policy::{CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Compression, REPLICATION_MAX, StripeShape};
 
 /// The format version of chunk images and packs that this build writes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 /// The most frames of a chunk.
 pub const FRAMES_MAX: u32 = CHUNK_SIZE_MAX / (frame::FRAME_SIZE as u32);
 
@@ -86,12 +86,12 @@ pub enum ChunkError {
         /// Which part of the image.
         part: &'static str,
     },
-    /// Written by a later build.
+    /// Written by a build with another format.
     #[error(
-        "{part} has format version {found}, this build reads up to {FORMAT_VERSION}: \
-         use the build that wrote it, or a later one"
+        "{part} has format version {found}, this build reads {FORMAT_VERSION}: \
+         use the build that wrote it"
     )]
-    Newer {
+    Version {
         /// Which part of the image.
         part: &'static str,
         /// The version there.

@@ -6,18 +6,24 @@
 //! 0  payload length  u32 LE
 //! 4  codec           u8      0 raw, 1 LZ4, 2 parity
 //! 5  zero            3 bytes
-//! 8  CRC32C          u32 LE  over bytes 0..8 and the payload
+//! 8  CRC32C          u32 LE  over the place, bytes 0..8 and the payload
 //! 12 payload
 //! ```
 //!
 //! Under LZ4 the payload is `[raw length u32 LE][LZ4 block]`. A parity frame's
 //! payload is a coded row of whole stored frames (see [`super::stripe`]).
 //!
+//! The place is not stored: handle and index of the frame, `u64 LE, u32 LE`, are
+//! known to whoever asks for it. So a good frame that a disk or a bug has put
+//! in another's place fails its sum there.
+//!
 //! The order of the checks is fixed: length, then sum, then codec, then what
 //! the payload claims. Nothing is allocated for a claim before its bound was
-//! checked. No stored frame is all zeros: the sum over zeros is not zero.
+//! checked. No stored frame is all zeros: none has an
+//! empty payload.
 
 use crate::data::{codec, digest};
+use crate::id::Handle;
 use crate::mutant::{Mutant, is_planted};
 use crate::policy::Compression;
 
@@ -27,6 +33,15 @@ pub const FRAME_SIZE: usize = 1 << 20;
 pub const HEADER_SIZE: usize = 12;
 /// The longest stored frame: a parity frame around a raw one.
 pub const STORED_MAX: usize = FRAME_SIZE + 2 * HEADER_SIZE;
+
+/// Where a frame belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its chunk.
+    pub handle: Handle,
+    /// Its number in the chunk, from 0.
+    pub index: u32,
+}
 
 /// How a payload is to be read. The numbers stand in file formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +70,10 @@ pub enum FrameError {
         claimed: usize,
     },
     /// The sum differs.
-    #[error("frame CRC32C is {found:08x}, its header says {claimed:08x}")]
+    #[error(
+        "frame CRC32C is {found:08x}, its header says {claimed:08x}: \
+         its bytes are not as they were written, or it belongs elsewhere"
+    )]
     Checksum {
         /// Computed.
         found: u32,
@@ -82,12 +100,12 @@ pub struct Checked<'a> {
     pub payload: &'a [u8],
 }
 
-/// Appends the stored frame of `raw` to `out`. Allocates nothing but the
+/// Appends the stored frame of `raw` at `place` to `out`. Allocates nothing but the
 /// growth of `out`.
 ///
 /// # Panics
 /// When `raw` is longer than [`FRAME_SIZE`].
-pub fn seal(raw: &[u8], compression: Compression, out: &mut Vec<u8>) {
+pub fn seal(place: Place, raw: &[u8], compression: Compression, out: &mut Vec<u8>) {
     assert!(raw.len() <= FRAME_SIZE, "a frame of {} raw bytes", raw.len());
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_SIZE]);
@@ -98,26 +116,26 @@ pub fn seal(raw: &[u8], compression: Compression, out: &mut Vec<u8>) {
             Codec::Raw
         }
     };
-    write_header(codec, &mut out[start..]);
+    write_header(place, codec, &mut out[start..]);
 }
 
 /// Appends the stored parity frame of the coded row `coded` to `out`.
 ///
 /// # Panics
 /// When `coded` is longer than [`CODED_MAX`].
-pub fn seal_parity(coded: &[u8], out: &mut Vec<u8>) {
+pub fn seal_parity(place: Place, coded: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_SIZE]);
     out.extend_from_slice(coded);
-    seal_parity_in_place(&mut out[start..]);
+    seal_parity_in_place(place, &mut out[start..]);
 }
 
 /// Makes `stored`, whose bytes after the first [`HEADER_SIZE`] are a coded
 /// row, a stored parity frame.
-pub(super) fn seal_parity_in_place(stored: &mut [u8]) {
+pub(super) fn seal_parity_in_place(place: Place, stored: &mut [u8]) {
     let coded_len = stored.len() - HEADER_SIZE;
     assert!(coded_len <= CODED_MAX, "a coded row of {coded_len} bytes");
-    write_header(Codec::Parity, stored);
+    write_header(place, Codec::Parity, stored);
 }
 
 /// The length of the whole stored frame that begins with `header` (at least
@@ -141,15 +159,15 @@ pub fn stored_len(header: &[u8]) -> Result<usize, FrameError> {
 /// Checks length and sum of one whole stored frame.
 ///
 /// # Errors
-/// [`FrameError`] when it is not as it was written.
-pub fn check(stored: &[u8]) -> Result<Checked<'_>, FrameError> {
+/// [`FrameError`] when it is not as it was written, or not of this place.
+pub fn check(place: Place, stored: &[u8]) -> Result<Checked<'_>, FrameError> {
     let claimed = stored_len(stored)?;
     if claimed != stored.len() {
         return Err(FrameError::Length { found: stored.len(), claimed });
     }
     let (header, payload) =
         stored.split_first_chunk::<HEADER_SIZE>().expect("stored_len saw a whole header");
-    let found = digest::crc32c(&[&header[..8], payload]);
+    let found = sum(place, header, payload);
     let claimed = u32_at(header, 8);
     if found != claimed && !is_planted(Mutant::SkipFrameChecksum) {
         return Err(FrameError::Checksum { found, claimed });
@@ -175,7 +193,7 @@ fn form<'a>(header: &[u8; HEADER_SIZE], payload: &'a [u8]) -> Result<Checked<'a>
 }
 
 /// [`check`] without the sum, for the bug that takes a frame unverified.
-pub(crate) fn check_form_only(stored: &[u8]) -> Result<Checked<'_>, FrameError> {
+pub(crate) fn check_form_only(_: Place, stored: &[u8]) -> Result<Checked<'_>, FrameError> {
     match stored.split_first_chunk::<HEADER_SIZE>() {
         Some((header, payload)) => form(header, payload),
         None => Err(FrameError::Length { found: stored.len(), claimed: HEADER_SIZE }),
@@ -198,9 +216,10 @@ pub fn raw_len(checked: &Checked<'_>) -> Result<usize, FrameError> {
 /// at most [`FRAME_SIZE`]. Appends nothing when it fails.
 ///
 /// # Errors
-/// [`FrameError`] when it is not as it was written, or is a parity frame.
-pub fn open(stored: &[u8], raw: &mut Vec<u8>) -> Result<(), FrameError> {
-    let checked = check(stored)?;
+/// [`FrameError`] when it is not as it was written, not of this place, or is
+/// a parity frame.
+pub fn open(place: Place, stored: &[u8], raw: &mut Vec<u8>) -> Result<(), FrameError> {
+    let checked = check(place, stored)?;
     match checked.codec {
         Codec::Raw => raw.extend_from_slice(checked.payload),
         Codec::Lz4 => codec::decompress(checked.payload, raw)?,
@@ -236,13 +255,23 @@ pub fn count(raw_len: u64) -> u64 {
 }
 
 /// Fills in the header of the stored frame `stored`, whose payload is there.
-fn write_header(codec: Codec, stored: &mut [u8]) {
+fn write_header(place: Place, codec: Codec, stored: &mut [u8]) {
     let payload_len =
         u32::try_from(stored.len() - HEADER_SIZE).expect("a payload is at most CODED_MAX");
     stored[..4].copy_from_slice(&payload_len.to_le_bytes());
     stored[4..8].copy_from_slice(&[codec as u8, 0, 0, 0]);
-    let sum = digest::crc32c(&[&stored[..8], &stored[HEADER_SIZE..]]);
-    stored[8..HEADER_SIZE].copy_from_slice(&sum.to_le_bytes());
+    let (header, payload) = stored.split_at_mut(HEADER_SIZE);
+    let sum = sum(place, header, payload);
+    header[8..].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// CRC32C over the place, the header before its sum, and the payload.
+fn sum(place: Place, header: &[u8], payload: &[u8]) -> u32 {
+    let mut prefix = [0; 20];
+    prefix[..8].copy_from_slice(&place.handle.0.to_le_bytes());
+    prefix[8..12].copy_from_slice(&place.index.to_le_bytes());
+    prefix[12..].copy_from_slice(&header[..8]);
+    digest::crc32c(&[&prefix, payload])
 }
 
 fn u32_at(header: &[u8; HEADER_SIZE], at: usize) -> u32 {

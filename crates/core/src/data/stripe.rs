@@ -10,9 +10,28 @@
 //! decoding, and the result's after it.
 
 use super::erasure::{self, ErasureError};
-use super::frame::{self, CODED_MAX, Codec, FrameError, HEADER_SIZE};
+use super::frame::{self, CODED_MAX, Codec, FrameError, HEADER_SIZE, Place};
 use crate::data::chunk::FRAMES_MAX;
+use crate::id::Handle;
 use crate::policy::{Coding, StripeShape};
+
+/// A row: frame `index` of each chunk of a stripe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowAt {
+    /// The handle of the stripe's first chunk; the others follow by position.
+    pub first_handle: Handle,
+    /// The row's number in the stripe.
+    pub index: u32,
+}
+
+impl RowAt {
+    /// The place of the frame that chunk `position` has in this row.
+    #[must_use]
+    pub fn place(self, position: u8) -> Place {
+        let handle = Handle(self.first_handle.0.wrapping_add(u64::from(position)));
+        Place { handle, index: self.index }
+    }
+}
 
 /// A row cannot be rebuilt from what was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,9 +95,9 @@ pub fn sources_needed(shape: StripeShape) -> usize {
 /// When there are more frames than the code is wide, or a frame is longer
 /// than any data frame.
 #[must_use]
-pub fn encode_row(coding: Coding, frames: &[&[u8]]) -> Vec<Vec<u8>> {
+pub fn encode_row(at: RowAt, coding: Coding, frames: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut parity = Vec::new();
-    encode_row_into(coding, frames, &mut parity);
+    encode_row_into(at, coding, frames, &mut parity);
     parity
 }
 
@@ -86,7 +105,7 @@ pub fn encode_row(coding: Coding, frames: &[&[u8]]) -> Vec<Vec<u8>> {
 ///
 /// # Panics
 /// As [`encode_row`].
-pub fn encode_row_into(coding: Coding, frames: &[&[u8]], parity: &mut Vec<Vec<u8>>) {
+pub fn encode_row_into(at: RowAt, coding: Coding, frames: &[&[u8]], parity: &mut Vec<Vec<u8>>) {
     let len = frames.iter().map(|frame| frame.len()).max().unwrap_or(0);
     parity.resize_with(usize::from(coding.parity), Vec::new);
     for stored in parity.iter_mut() {
@@ -95,8 +114,8 @@ pub fn encode_row_into(coding: Coding, frames: &[&[u8]], parity: &mut Vec<Vec<u8
     let mut coded: Vec<&mut [u8]> =
         parity.iter_mut().map(|stored| &mut stored[HEADER_SIZE..]).collect();
     erasure::encode_into(coding, frames, &mut coded);
-    for stored in parity.iter_mut() {
-        frame::seal_parity_in_place(stored);
+    for (position, stored) in (coding.data..).zip(parity) {
+        frame::seal_parity_in_place(at.place(position), stored);
     }
 }
 
@@ -104,16 +123,17 @@ pub fn encode_row_into(coding: Coding, frames: &[&[u8]], parity: &mut Vec<Vec<u8
 /// parity chunks in memory, and nothing else.
 #[derive(Debug)]
 pub struct ParityAccumulator {
+    first_handle: Handle,
     coding: Coding,
     /// By row, then by parity: room for the header, then the coded bytes.
     rows: Vec<Vec<Vec<u8>>>,
 }
 
 impl ParityAccumulator {
-    /// Begins a stripe.
+    /// Begins the stripe whose first chunk has this handle.
     #[must_use]
-    pub fn new(coding: Coding) -> Self {
-        Self { coding, rows: Vec::new() }
+    pub fn new(first_handle: Handle, coding: Coding) -> Self {
+        Self { first_handle, coding, rows: Vec::new() }
     }
 
     /// Adds a stored data frame. Frames may come in any order, each once.
@@ -151,9 +171,11 @@ impl ParityAccumulator {
     #[must_use]
     pub fn finish(self) -> Vec<Vec<Vec<u8>>> {
         let mut chunks = vec![Vec::with_capacity(self.rows.len()); usize::from(self.coding.parity)];
-        for row in self.rows {
-            for (chunk, mut stored) in chunks.iter_mut().zip(row) {
-                frame::seal_parity_in_place(&mut stored);
+        for (index, row) in (0..).zip(self.rows) {
+            let at = RowAt { first_handle: self.first_handle, index };
+            let positions = self.coding.data..;
+            for ((chunk, mut stored), position) in chunks.iter_mut().zip(row).zip(positions) {
+                frame::seal_parity_in_place(at.place(position), &mut stored);
                 chunk.push(stored);
             }
         }
@@ -169,6 +191,7 @@ impl ParityAccumulator {
 /// [`StripeError`]; `Source` names a chunk to leave out, `Mismatch` one that
 /// does not fit the others, whichever of them is wrong.
 pub fn rebuild_row(
+    at: RowAt,
     shape: StripeShape,
     available: &[(u8, &[u8])],
     wanted: u8,
@@ -188,7 +211,7 @@ pub fn rebuild_row(
         if !is_chunk(position) {
             return Err(StripeError::NoChunk { position });
         }
-        shards.push((position, coded_part(coding, position, stored)?));
+        shards.push((position, coded_part(at, coding, position, stored)?));
     }
     let len = row_len(coding, &shards)?;
     let rebuilt = erasure::reconstruct(coding, &shards, &[wanted], len)?;
@@ -198,10 +221,11 @@ pub fn rebuild_row(
     }
     if wanted >= coding.data {
         let mut stored = Vec::with_capacity(HEADER_SIZE + len);
-        frame::seal_parity(&coded, &mut stored);
+        frame::seal_parity(at.place(wanted), &coded, &mut stored);
         return Ok(Some(stored));
     }
-    data_frame(coded).map_err(|error| StripeError::Rebuilt { position: wanted, error })
+    data_frame(at.place(wanted), coded)
+        .map_err(|error| StripeError::Rebuilt { position: wanted, error })
 }
 
 /// Cuts or lengthens a buffer (with zeros), to no more room than that: what
@@ -213,12 +237,17 @@ fn set_len(buffer: &mut Vec<u8>, len: usize) {
 
 /// What a stored frame brings into its row, once its sum was checked: a data
 /// frame itself, a parity frame its payload.
-fn coded_part(coding: Coding, position: u8, stored: &[u8]) -> Result<&[u8], StripeError> {
+fn coded_part(
+    at: RowAt,
+    coding: Coding,
+    position: u8,
+    stored: &[u8],
+) -> Result<&[u8], StripeError> {
     if stored.is_empty() {
         return Ok(stored);
     }
     let bad = |error| StripeError::Source { position, error };
-    let checked = frame::check(stored).map_err(bad)?;
+    let checked = frame::check(at.place(position), stored).map_err(bad)?;
     let is_parity = position >= coding.data;
     if (checked.codec == Codec::Parity) != is_parity {
         return Err(bad(FrameError::Codec(checked.codec as u8)));
@@ -244,7 +273,7 @@ fn row_len(coding: Coding, shards: &[(u8, &[u8])]) -> Result<usize, StripeError>
 
 /// The stored data frame that the rebuilt bytes of a row begin with; `None`
 /// when they are all zeros.
-fn data_frame(mut coded: Vec<u8>) -> Result<Option<Vec<u8>>, FrameError> {
+fn data_frame(place: Place, mut coded: Vec<u8>) -> Result<Option<Vec<u8>>, FrameError> {
     if coded.iter().all(|&byte| byte == 0) {
         return Ok(None);
     }
@@ -254,7 +283,7 @@ fn data_frame(mut coded: Vec<u8>) -> Result<Option<Vec<u8>>, FrameError> {
         return Err(FrameError::Length { found: coded.len(), claimed });
     }
     coded.truncate(claimed);
-    match frame::check(&coded)?.codec {
+    match frame::check(place, &coded)?.codec {
         Codec::Raw | Codec::Lz4 => Ok(Some(coded)),
         Codec::Parity => Err(FrameError::Codec(Codec::Parity as u8)),
     }

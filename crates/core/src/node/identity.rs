@@ -64,6 +64,17 @@ impl Identity {
         Self::decode(&bytes).map(Some)
     }
 
+    /// Whether the folder of `disk` is still `folder`: a mount point whose
+    /// volume is gone is another one. An identity that is damaged is there all
+    /// the same; one bad read is none.
+    pub(super) fn is_still(disk: &dyn Disk, folder: FolderId) -> bool {
+        let is_ours = || match Self::read(disk) {
+            Ok(found) => found.is_some_and(|found| found.folder == folder),
+            Err(error) => matches!(error, IdentityError::Damaged(_)),
+        };
+        is_ours() || is_ours()
+    }
+
     /// Makes this the folder's identity, durably.
     pub(super) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         match disk.remove(IDENTITY_TEMPORARY) {

@@ -298,10 +298,10 @@ fn check_epoch(identity: &Identity, epoch: Epoch) -> Result<()> {
 }
 
 /// Checks that the folder is still the node's own. A mount point whose volume
-/// is gone must not be made into a folder of this node, an empty one.
+/// is gone must not be made into a folder of this node, an empty one; an
+/// identity that is damaged is written anew.
 fn check_folder(disk: &dyn Disk, identity: &Identity) -> Result<()> {
-    let found = Identity::read(disk).or_else(|_| Identity::read(disk));
-    if matches!(&found, Ok(Some(found)) if found.folder == identity.folder) {
+    if Identity::is_still(disk, identity.folder) {
         return Ok(());
     }
     let text = format!(

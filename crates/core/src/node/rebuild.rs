@@ -14,9 +14,10 @@ use super::pull::{Pace, Pull, PullFailed, Wanted};
 use super::role::Node;
 use crate::api::{Error, Kind, RebuildTask, Receipt, Result, StripeMember};
 use crate::data::chunk::{ChunkSeal, SealBuilder};
-use crate::data::frame::{self, FrameError};
-use crate::data::stripe::{StripeError, rebuild_row, sources_needed};
+use crate::data::frame::{self, FrameError, Place};
+use crate::data::stripe::{RowAt, StripeError, rebuild_row, sources_needed};
 use crate::env::{Work, run};
+use crate::id::Handle;
 use crate::policy::{REPLICATION_MAX, STRIPE_WIDTH_MAX};
 
 /// At least this many places are taken by a rebuild, so that few run at once.
@@ -116,6 +117,8 @@ impl Node {
     ) -> std::result::Result<ChunkSeal, Failed> {
         let shape = task.chunk.shape;
         let position = task.chunk.position;
+        // A stripe's handles follow each other by position.
+        let first_handle = Handle(task.chunk.handle.0.wrapping_sub(u64::from(position)));
         let mut sources = Sources::new(self, task);
         sources.fill(0).await?;
         let claim = self.store.claim(task.chunk.handle)?;
@@ -127,13 +130,14 @@ impl Node {
             }
             let (frame, next) = loop {
                 let frames = sources.row(row, pace).await?;
+                let at = RowAt { first_handle, index: row };
                 let mut builder = builder.clone();
                 let job = move || {
                     let row: Vec<(u8, &[u8])> =
                         frames.iter().map(|(position, frame)| (*position, &frame[..])).collect();
-                    let stored = rebuild_row(shape, &row, position)?;
+                    let stored = rebuild_row(at, shape, &row, position)?;
                     if let Some(stored) = &stored {
-                        add(&mut builder, stored)
+                        add(&mut builder, at.place(position), stored)
                             .map_err(|error| StripeError::Rebuilt { position, error })?;
                     }
                     Ok((stored, builder))
@@ -284,8 +288,12 @@ impl Source<'_> {
 }
 
 /// Takes a rebuilt frame into the seal.
-fn add(builder: &mut SealBuilder, stored: &[u8]) -> std::result::Result<(), FrameError> {
-    let checked = frame::check(stored)?;
+fn add(
+    builder: &mut SealBuilder,
+    place: Place,
+    stored: &[u8],
+) -> std::result::Result<(), FrameError> {
+    let checked = frame::check(place, stored)?;
     let mut scratch = Vec::new();
     builder.add(frame::content(&checked, &mut scratch)?, stored.len());
     Ok(())

@@ -116,7 +116,13 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &str, access: Access) -> io::Result<Box<dyn File>> {
         let real = self.file(path)?;
-        let file = OpenOptions::new().read(true).write(true).open(real);
+        let file = OpenOptions::new().read(true).write(true).open(&real).or_else(|error| {
+            // What lies on a volume that was made read-only can still be read.
+            match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => OpenOptions::new().read(true).open(&real),
+                _ => Err(error),
+            }
+        });
         let file = file.map_err(|error| name_error(error, &path))?;
         self.opened(file, access).map_err(|error| name_error(error, &path))
     }

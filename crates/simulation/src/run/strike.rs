@@ -50,7 +50,8 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
             }
         }
         Harm::Away => {
-            if !run.guard.borrow().may_go(&nodes) && !run.scenario.beyond_tolerance {
+            let may_go = run.guard.borrow().may_go(&nodes) || run.scenario.beyond_tolerance;
+            if !may_go || is_filling_an_unmounted_disk(run, fault, &nodes) {
                 return run.count_left_out(fault);
             }
             from = begin(run, fault);
@@ -70,6 +71,14 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
     }
     run.note_fault_steps(from);
     run.tell("fault", format!("{} is over", describe(fault)));
+}
+
+/// Whether the fault would take away a disk that was put in as a replacement:
+/// the operator would have the mount point filled instead, and the node would
+/// rightly be refused once the disk is back.
+fn is_filling_an_unmounted_disk(run: &Run<'_>, fault: &Fault, nodes: &[String]) -> bool {
+    let replaced = run.replaced.borrow();
+    fault.what == FaultKind::Unmount && nodes.iter().any(|node| replaced.contains(node))
 }
 
 /// What it is, for a person.

@@ -8,6 +8,7 @@ mod power;
 mod role_cluster;
 mod role_ledger;
 mod role_node;
+mod role_range;
 mod role_space;
 mod role_start;
 mod volume;

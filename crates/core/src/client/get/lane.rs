@@ -22,7 +22,7 @@ use crate::client::call::Backoff;
 use crate::client::window::GetWindow;
 use crate::client::{ChunkNote, ClientError, NoteHow};
 use crate::data::digest::Hasher;
-use crate::data::frame;
+use crate::data::frame::{self, Place};
 use crate::env::{self, Work};
 use crate::id::NodeId;
 
@@ -202,13 +202,14 @@ impl<'a> Lane<'a> {
     /// Checks one stored frame and takes its raw bytes into the hash.
     async fn open_frame(&mut self, stored: Bytes) -> Result<Bytes, Error> {
         let expected = self.task.frame_len(self.next);
+        let place = Place { handle: self.task.handle(), index: self.next };
         let hasher = self.hasher.take();
         let buffers = self.reading.client.buffers.clone();
         let before = hasher.clone();
         let (opened, hasher) = env::run(&*self.reading.client.env.pool, Work::Cpu, move || {
             let mut raw = buffers.take();
             raw.reserve(expected);
-            let opened = frame::open(&stored, &mut raw);
+            let opened = frame::open(place, &stored, &mut raw);
             if let Err(error) = opened {
                 return (Err(error.to_string()), before);
             }

@@ -15,7 +15,7 @@ use super::map::{handle_of, position_of};
 use super::ranking;
 use crate::api::{CopyAt, Error, FrameStream, Kind, Result, StripeMap};
 use crate::client::window::PARITY_FRAMES_MAX;
-use crate::data::stripe::{self, StripeError, sources_needed};
+use crate::data::stripe::{self, RowAt, StripeError, sources_needed};
 use crate::env::{self, Work};
 use crate::id::NodeId;
 
@@ -206,6 +206,7 @@ impl<'a> ParityReader<'a> {
     ) -> std::result::Result<Option<Vec<u8>>, StripeError> {
         let shape = self.map.shape;
         let wanted = position_of(&self.map, self.wanted);
+        let at = RowAt { first_handle: self.map.first_handle, index: row };
         let mut available: Vec<(u8, Bytes)> = (0..usize::from(shape.data))
             .filter(|slot| *slot != self.wanted && frames_of(&self.map, *slot) <= row)
             .map(|slot| (position_of(&self.map, slot), Bytes::new()))
@@ -216,7 +217,7 @@ impl<'a> ParityReader<'a> {
         env::run(&*self.reading.client.env.pool, Work::Cpu, move || {
             let available: Vec<(u8, &[u8])> =
                 available.iter().map(|(position, stored)| (*position, &**stored)).collect();
-            stripe::rebuild_row(shape, &available, wanted)
+            stripe::rebuild_row(at, shape, &available, wanted)
         })
         .await
     }

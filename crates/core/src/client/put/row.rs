@@ -12,8 +12,8 @@ use super::upload::{PutError, Upload};
 use crate::api::Kind;
 use crate::client::buffer::FrameBuffers;
 use crate::data::chunk::{ChunkSeal, SealBuilder};
-use crate::data::frame::{self, FRAME_SIZE, STORED_MAX};
-use crate::data::stripe;
+use crate::data::frame::{self, FRAME_SIZE, Place, STORED_MAX};
+use crate::data::stripe::{self, RowAt};
 use crate::env::{self, File, Work};
 use crate::policy::{Coding, Compression};
 
@@ -87,11 +87,11 @@ impl Lane {
     fn read_frame(
         &mut self,
         file: &dyn File,
-        row: u32,
+        at: RowAt,
         compression: Compression,
         buffers: &FrameBuffers,
     ) -> io::Result<Option<(Bytes, u64)>> {
-        let start = u64::from(row) * FRAME_SIZE as u64;
+        let start = u64::from(at.index) * FRAME_SIZE as u64;
         let left = self.len.saturating_sub(start);
         let size = usize::try_from(left.min(FRAME_SIZE as u64)).expect("at most a frame");
         if size == 0 {
@@ -100,7 +100,8 @@ impl Lane {
         let mut raw = buffers.take();
         raw.resize(size, 0);
         file.read_at(self.offset + start, &mut raw)?;
-        let stored = seal_frame(&raw, compression, &mut self.seal, buffers);
+        let position = u8::try_from(self.slot).expect("a stripe is at most 32 chunks wide");
+        let stored = seal_frame(at.place(position), &raw, compression, &mut self.seal, buffers);
         buffers.give_back(raw);
         Ok(Some((stored, size as u64)))
     }
@@ -108,6 +109,7 @@ impl Lane {
 
 /// Hashes, compresses and sums one raw frame.
 pub(super) fn seal_frame(
+    place: Place,
     raw: &[u8],
     compression: Compression,
     seal: &mut SealBuilder,
@@ -115,24 +117,24 @@ pub(super) fn seal_frame(
 ) -> Bytes {
     let mut stored = buffers.take();
     stored.reserve(STORED_MAX.min(raw.len() + 2 * frame::HEADER_SIZE));
-    frame::seal(raw, compression, &mut stored);
+    frame::seal(place, raw, compression, &mut stored);
     seal.add(raw, stored.len());
     buffers.share(stored)
 }
 
-/// Reads row `row` of `lanes`.
+/// Reads row `at` of `lanes`.
 pub(super) async fn read_row(
     upload: &Upload<'_>,
     file: &Arc<dyn File>,
     lanes: Vec<Lane>,
-    row: u32,
+    at: RowAt,
 ) -> Result<Row, PutError> {
     let compression = upload.policy.compression;
     let jobs = lanes.into_iter().map(|mut lane| {
         let file = file.clone();
         let buffers = upload.client.buffers.clone();
         env::run(&*upload.client.env.pool, Work::Cpu, move || {
-            let read = lane.read_frame(&*file, row, compression, &buffers);
+            let read = lane.read_frame(&*file, at, compression, &buffers);
             (lane, read)
         })
     });
@@ -149,10 +151,11 @@ pub(super) async fn read_row(
     Ok(Row { lanes, frames, raw_bytes })
 }
 
-/// Codes the parity frames of a row whose data frames are `frames`, all of
+/// Codes the parity frames of row `at`, whose data frames are `frames`, all of
 /// them, by slot.
 pub(super) async fn code_row(
     upload: &Upload<'_>,
+    at: RowAt,
     coding: Coding,
     frames: Vec<(usize, Bytes)>,
     mut lanes: Vec<ParityLane>,
@@ -165,7 +168,7 @@ pub(super) async fn code_row(
             data[*slot] = stored;
         }
         let mut coded: Vec<Vec<u8>> = (0..coding.parity).map(|_| buffers.take()).collect();
-        stripe::encode_row_into(coding, &data, &mut coded);
+        stripe::encode_row_into(at, coding, &data, &mut coded);
         let mut parity = Vec::new();
         for (number, stored) in coded.into_iter().enumerate() {
             let Some(lane) = lanes.iter_mut().find(|lane| lane.number == number) else {

@@ -25,7 +25,7 @@ use crate::api::{Kind, SealedChunk, SealedStripe, StripePlacement};
 use crate::client::{Progress, StreamSource};
 use crate::data::chunk::SealBuilder;
 use crate::data::frame::FRAME_SIZE;
-use crate::data::stripe::ParityAccumulator;
+use crate::data::stripe::{ParityAccumulator, RowAt};
 use crate::env::{self, Work};
 use crate::policy::StripeShape;
 
@@ -103,7 +103,8 @@ impl<'a> StreamPut<'a> {
             OpenStripe { placement: placement.clone(), chunks: BTreeMap::new(), data: None };
         self.open.insert(index, stripe);
         let coding = self.upload.policy.coding;
-        let mut parity = (coding.parity > 0).then(|| ParityAccumulator::new(coding));
+        let mut parity =
+            (coding.parity > 0).then(|| ParityAccumulator::new(placement.first_handle, coding));
         let mut data = 0;
         while data < usize::from(width) && !ahead.is_empty() {
             let chunk = OpenChunk::open(self.upload, &placement, data);
@@ -139,7 +140,8 @@ impl<'a> StreamPut<'a> {
             let limit = if is_last { chunk_size } else { left }.min(FRAME_SIZE as u64);
             let limit = usize::try_from(limit).expect("at most a frame");
             let step = async {
-                let sealing = seal_row(self.upload, ahead, seal, parity, chunk.slot, row);
+                let sealing =
+                    seal_row(self.upload, ahead, seal, parity, chunk.slot, chunk.row(row));
                 let send = async {
                     let (stored, seal, parity) = sealing.await;
                     chunk.send(stored).await;
@@ -286,16 +288,16 @@ async fn seal_row(
     mut seal: SealBuilder,
     mut parity: Option<ParityAccumulator>,
     slot: usize,
-    row: u32,
+    at: RowAt,
 ) -> (bytes::Bytes, SealBuilder, Option<ParityAccumulator>) {
     let compression = upload.policy.compression;
     let buffers = upload.client.buffers.clone();
     env::run(&*upload.client.env.pool, Work::Cpu, move || {
-        let stored = row::seal_frame(&raw, compression, &mut seal, &buffers);
+        let position = u8::try_from(slot).expect("a stripe is at most 32 chunks wide");
+        let stored = row::seal_frame(at.place(position), &raw, compression, &mut seal, &buffers);
         buffers.give_back(raw);
         if let Some(parity) = &mut parity {
-            let position = u8::try_from(slot).expect("a stripe is at most 32 chunks wide");
-            parity.add(position, row, &stored);
+            parity.add(position, at.index, &stored);
         }
         (stored, seal, parity)
     })

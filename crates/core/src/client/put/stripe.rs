@@ -13,6 +13,7 @@ use crate::api::{Kind, SealedChunk, SealedStripe, StripePlacement, Target, Write
 use crate::client::Progress;
 use crate::client::window::PutWindow;
 use crate::data::chunk::{ChunkSeal, SealBuilder};
+use crate::data::stripe::RowAt;
 use crate::env::File;
 use crate::id::NodeId;
 
@@ -128,7 +129,7 @@ impl StripeWrite<'_> {
     ) -> Result<Pass, PutError> {
         let rows = self.cut.rows();
         let mut counted_bytes = 0;
-        let mut present = row::read_row(self.upload, &self.file, lanes, 0).await?;
+        let mut present = row::read_row(self.upload, &self.file, lanes, self.row(0)).await?;
         for number in 0..rows {
             if !writers.iter().flatten().any(ChunkWriter::is_alive) {
                 // Nobody takes this pass any more; the seals stay open.
@@ -136,16 +137,16 @@ impl StripeWrite<'_> {
                 return Ok(close(writers, Vec::new()).await);
             }
             let Row { lanes, frames, raw_bytes } = present;
-            let send = self.code_and_send(frames, parity_lanes, &mut writers);
+            let send = self.code_and_send(self.row(number), frames, parity_lanes, &mut writers);
             let (sent, next) = if number + 1 == rows {
                 (send.await, Row { lanes, frames: Vec::new(), raw_bytes: 0 })
             } else if self.window.is_pipelined {
-                let read = row::read_row(self.upload, &self.file, lanes, number + 1);
+                let read = row::read_row(self.upload, &self.file, lanes, self.row(number + 1));
                 let (sent, next) = join(send, read).await;
                 (sent, next?)
             } else {
                 let sent = send.await;
-                (sent, row::read_row(self.upload, &self.file, lanes, number + 1).await?)
+                (sent, row::read_row(self.upload, &self.file, lanes, self.row(number + 1)).await?)
             };
             parity_lanes = sent;
             present = next;
@@ -163,16 +164,21 @@ impl StripeWrite<'_> {
         Ok(close(writers, seals).await)
     }
 
+    fn row(&self, index: u32) -> RowAt {
+        RowAt { first_handle: self.placement.first_handle, index }
+    }
+
     /// Codes a row's parity and hands all its frames to their streams.
     async fn code_and_send(
         &self,
+        at: RowAt,
         mut frames: Vec<(usize, Bytes)>,
         mut parity_lanes: Vec<ParityLane>,
         writers: &mut [Option<ChunkWriter>],
     ) -> Vec<ParityLane> {
         if !parity_lanes.is_empty() {
             let coding = self.placement.shape.coding;
-            let coded = row::code_row(self.upload, coding, frames.clone(), parity_lanes).await;
+            let coded = row::code_row(self.upload, at, coding, frames.clone(), parity_lanes).await;
             parity_lanes = coded.0;
             frames.extend(coded.1);
         }

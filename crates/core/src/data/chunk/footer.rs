@@ -112,7 +112,7 @@ pub fn decode_trailer(trailer: &[u8; TRAILER_BYTES]) -> Result<usize, ChunkError
         return Err(ChunkError::Magic { part: PART });
     }
     if trailer[7] > MAGIC[7] {
-        return Err(ChunkError::Newer { part: PART, found: u16::from(trailer[7]) });
+        return Err(ChunkError::Version { part: PART, found: u16::from(trailer[7]) });
     }
     if trailer[7] != MAGIC[7] {
         return Err(ChunkError::Magic { part: PART });

@@ -80,7 +80,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<(ChunkHeader, usize), ChunkError> {
     let len = usize::from(u16::from_le_bytes([start[10], start[11]]));
     let claimed = u32::from_le_bytes([start[12], start[13], start[14], start[15]]);
     if version > FORMAT_VERSION && bytes.len() < len {
-        return Err(ChunkError::Newer { part: PART, found: version });
+        return Err(ChunkError::Version { part: PART, found: version });
     }
     let is_sound = (HEADER_BYTES_MIN..=HEADER_BYTES_MAX).contains(&len) && len % ALIGNMENT == 0;
     if !is_sound && version <= FORMAT_VERSION || len < 16 {
@@ -92,7 +92,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<(ChunkHeader, usize), ChunkError> {
         return Err(ChunkError::Checksum { part: PART, found, claimed });
     }
     if version != FORMAT_VERSION {
-        return Err(ChunkError::Newer { part: PART, found: version });
+        return Err(ChunkError::Version { part: PART, found: version });
     }
     let header = decode_fields(whole)?;
     header.validate()?;

@@ -104,7 +104,7 @@ pub fn decode_pack_header(bytes: &[u8]) -> Result<PackHeader, ChunkError> {
     }
     let version = u16::from_le_bytes([bytes[8], bytes[9]]);
     if version != FORMAT_VERSION {
-        return Err(ChunkError::Newer { part: PART, found: version });
+        return Err(ChunkError::Version { part: PART, found: version });
     }
     Ok(PackHeader { number: u64_at(bytes, 16), salt: u64_at(bytes, 24) })
 }
@@ -220,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn format_one_is_these_bytes() {
+    fn format_two_is_these_bytes() {
         let header = PackHeader { number: 7, salt: SALT };
         let bytes = encode_pack_header(&header);
         assert_eq!(
             hex(&bytes),
             concat!(
-                "4446535041434b0001000000000000000700000000000000a8a7a6a5a4a3a2a1",
-                "00000000000000000000000000000000000000000000000000000000e77b0a3e",
+                "4446535041434b0002000000000000000700000000000000a8a7a6a5a4a3a2a1",
+                "00000000000000000000000000000000000000000000000000000000e81055d7",
             )
         );
         assert_eq!(decode_pack_header(&bytes), Ok(header));
@@ -286,11 +286,11 @@ mod tests {
     #[test]
     fn a_pack_of_a_later_format_says_so() {
         let mut bytes = encode_pack_header(&PackHeader { number: 7, salt: SALT });
-        bytes[8] = 2;
+        bytes[8] = 3;
         assert!(matches!(decode_pack_header(&bytes), Err(ChunkError::Checksum { .. })));
         let sum = crc32c(&[&bytes[..60]]);
         bytes[60..].copy_from_slice(&sum.to_le_bytes());
-        assert!(matches!(decode_pack_header(&bytes), Err(ChunkError::Newer { found: 2, .. })));
+        assert!(matches!(decode_pack_header(&bytes), Err(ChunkError::Version { found: 3, .. })));
     }
 
     proptest! {

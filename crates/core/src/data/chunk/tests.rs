@@ -3,8 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::data::frame::{FRAME_SIZE, seal, seal_parity};
+use crate::data::frame::{FRAME_SIZE, Place, seal, seal_parity};
 use crate::policy::{Code, Coding};
+
+/// Frame `index` of the chunk of [`header`].
+fn place(index: u32) -> Place {
+    Place { handle: header().handle, index }
+}
 
 /// Of a stripe of three under `rs:4+2`, its second data chunk.
 fn header() -> ChunkHeader {
@@ -28,11 +33,12 @@ fn header() -> ChunkHeader {
     }
 }
 
-fn sealed(raw: &[&[u8]], compression: Compression) -> (Vec<Vec<u8>>, ChunkSeal) {
+fn sealed(header: &ChunkHeader, raw: &[&[u8]]) -> (Vec<Vec<u8>>, ChunkSeal) {
     let mut builder = SealBuilder::default();
-    let frames = raw.iter().map(|raw| {
+    let frames = (0..).zip(raw).map(|(index, raw)| {
         let mut stored = Vec::new();
-        seal(raw, compression, &mut stored);
+        let place = Place { handle: header.handle, index };
+        seal(place, raw, header.compression, &mut stored);
         builder.add(raw, stored.len());
         stored
     });
@@ -40,7 +46,7 @@ fn sealed(raw: &[&[u8]], compression: Compression) -> (Vec<Vec<u8>>, ChunkSeal) 
 }
 
 fn image(header: &ChunkHeader, raw: &[&[u8]]) -> Vec<u8> {
-    let (frames, seal) = sealed(raw, header.compression);
+    let (frames, seal) = sealed(header, raw);
     encode_image(header, &frames, &seal).expect("a good chunk")
 }
 
@@ -49,14 +55,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn format_one_is_these_bytes() {
+fn format_two_is_these_bytes() {
     let golden_header = concat!(
-        "4446534348554e4b010080006a09b9ca0102030405060708090a0b0c0d0e0f10",
+        "4446534348554e4b02008000b09e05f10102030405060708090a0b0c0d0e0f10",
         "0807060504030201110000000000000022000000000000003300000000000000",
         "090000000000000002000000000000040204020301020101090069736f2f752e",
         "69736f0000000000000000000000000000000000000000000000000000000000",
     );
-    let golden_frame = "05000000000000006cb1c29068656c6c6f";
+    let golden_frame = "05000000000000003b210d6968656c6c6f";
     let golden_footer = concat!(
         "0807060504030201050000000000000011000000000000002cf24dba5fb0a30e",
         "26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b98240100000011000000",
@@ -76,8 +82,8 @@ fn an_image_tells_all_that_went_into_it() {
     assert_eq!(read.footer.seal.raw_len, FRAME_SIZE as u64 + 3);
     assert_eq!(read.footer.seal.digest, Digest::of(&[&full[..], b"end"].concat()));
     let mut raw = Vec::new();
-    frame::open(read.frame(0).expect("first"), &mut raw).expect("good");
-    frame::open(read.frame(1).expect("second"), &mut raw).expect("good");
+    frame::open(place(0), read.frame(0).expect("first"), &mut raw).expect("good");
+    frame::open(place(1), read.frame(1).expect("second"), &mut raw).expect("good");
     assert_eq!(Digest::of(&raw), read.footer.seal.digest);
     assert_eq!(read.frame(2), None);
     let footer = decode_footer(&bytes).expect("more bytes before it are passed over");
@@ -89,20 +95,20 @@ fn an_image_tells_all_that_went_into_it() {
 #[test]
 fn a_header_of_a_later_format_says_so() {
     let mut bytes = encode_header(&header());
-    bytes[8] = 2;
+    bytes[8] = 3;
     assert!(matches!(decode_header(&bytes), Err(ChunkError::Checksum { .. })), "only damaged");
     bytes.resize(4096, 0);
     bytes[10..12].copy_from_slice(&4096_u16.to_le_bytes());
     let sum = crate::data::digest::crc32c(&[&bytes[..12], &bytes[16..]]);
     bytes[12..16].copy_from_slice(&sum.to_le_bytes());
-    let newer = ChunkError::Newer { part: "chunk header", found: 2 };
+    let newer = ChunkError::Version { part: "chunk header", found: 3 };
     assert_eq!(decode_header(&bytes), Err(newer.clone()));
     assert_eq!(decode_header(&bytes[..HEADER_BYTES_MAX]), Err(newer));
 
-    let mut footer = encode_footer(&sealed(&[], Compression::None).1, &[], Handle(1));
+    let mut footer = encode_footer(&sealed(&header(), &[]).1, &[], Handle(1));
     let at = footer.len() - TRAILER_BYTES + 7;
-    footer[at] = 2;
-    assert_eq!(decode_footer(&footer), Err(ChunkError::Newer { part: "chunk footer", found: 2 }));
+    footer[at] = 3;
+    assert_eq!(decode_footer(&footer), Err(ChunkError::Version { part: "chunk footer", found: 3 }));
 }
 
 #[test]
@@ -187,7 +193,7 @@ fn frames_that_may_not_stand_where_they_come_are_refused() {
     let (full, one) = (vec![0xab; FRAME_SIZE], b"x".as_slice());
     let small = ChunkHeader { chunk_size: 2 << 20, compression: Compression::None, ..header() };
     let refusal = |header: &ChunkHeader, raw: &[&[u8]]| {
-        let (frames, seal) = sealed(raw, header.compression);
+        let (frames, seal) = sealed(header, raw);
         encode_image(header, &frames, &seal).expect_err("refused")
     };
     assert_eq!(refusal(&small, &[one, one]), ChunkError::AfterShort { index: 1 });
@@ -196,8 +202,8 @@ fn frames_that_may_not_stand_where_they_come_are_refused() {
     assert!(matches!(refusal(&tiny, &[&full]), ChunkError::Field { field: "raw length", .. }));
 
     let (mut data, mut parity) = (Vec::new(), Vec::new());
-    seal(one, Compression::None, &mut data);
-    seal_parity(&data, &mut parity);
+    seal(place(0), one, Compression::None, &mut data);
+    seal_parity(place(0), &data, &mut parity);
     let codec = |index, codec| ChunkError::Frame { index, error: FrameError::Codec(codec) };
     let (mut builder, _) = ImageBuilder::new(&small).expect("good");
     assert_eq!(builder.add(&parity), Err(codec(0, 2)));
@@ -212,7 +218,7 @@ fn frames_that_may_not_stand_where_they_come_are_refused() {
 
 #[test]
 fn a_seal_that_does_not_describe_its_frames_is_refused() {
-    let (frames, seal) = sealed(&[b"hello"], Compression::None);
+    let (frames, seal) = sealed(&header(), &[b"hello"]);
     for wrong in [
         ChunkSeal { raw_len: 4, ..seal },
         ChunkSeal { stored_len: 18, ..seal },
@@ -226,7 +232,7 @@ fn a_seal_that_does_not_describe_its_frames_is_refused() {
 #[test]
 fn a_parity_seal_covers_the_payloads() {
     let mut stored = Vec::new();
-    seal_parity(b"coded", &mut stored);
+    seal_parity(place(0), b"coded", &mut stored);
     let mut builder = SealBuilder::default();
     builder.add_parity(&stored);
     let seal = builder.finish();
@@ -286,7 +292,7 @@ proptest! {
         bytes[at] ^= 1 << bit;
         let is_found = match Image::decode(&bytes) {
             Err(_) => true,
-            Ok(image) => frame::check(image.frame(0).expect("its footer is good")).is_err(),
+            Ok(image) => frame::check(place(0), image.frame(0).expect("its footer is good")).is_err(),
         };
         prop_assert!(is_found, "byte {}", at);
     }

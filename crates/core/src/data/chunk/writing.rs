@@ -2,7 +2,7 @@
 
 use super::{ChunkError, ChunkHeader, ChunkSeal, encode_footer, encode_header};
 use crate::data::digest::Hasher;
-use crate::data::frame::{self, Codec, FRAME_SIZE, HEADER_SIZE};
+use crate::data::frame::{self, Codec, FRAME_SIZE, HEADER_SIZE, Place};
 use crate::id::Handle;
 use crate::mutant::{Mutant, is_planted};
 
@@ -94,7 +94,8 @@ impl ImageBuilder {
         }
         let is_taken_blindly = is_planted(Mutant::RepairFromUnverified);
         let check = if is_taken_blindly { frame::check_form_only } else { frame::check };
-        let checked = check(stored).map_err(bad)?;
+        let place = Place { handle: self.handle, index };
+        let checked = check(place, stored).map_err(bad)?;
         if (checked.codec == Codec::Parity) != self.is_parity {
             return Err(bad(frame::FrameError::Codec(checked.codec as u8)));
         }

@@ -13,9 +13,12 @@ fn xor(data: u8) -> Coding {
     Coding { code: Code::Xor, data, parity: 1 }
 }
 
-fn stored(raw: &[u8]) -> Vec<u8> {
+const AT: RowAt = RowAt { first_handle: Handle(70), index: 5 };
+
+/// The stored frame of chunk `position` in row [`AT`].
+fn stored(position: u8, raw: &[u8]) -> Vec<u8> {
     let mut stored = Vec::new();
-    frame::seal(raw, Compression::Lz4, &mut stored);
+    frame::seal(AT.place(position), raw, Compression::Lz4, &mut stored);
     stored
 }
 
@@ -24,15 +27,16 @@ fn stored(raw: &[u8]) -> Vec<u8> {
 fn row(shape: StripeShape, raw_lens: &[usize]) -> Vec<(u8, Vec<u8>)> {
     let data: Vec<Vec<u8>> = raw_lens
         .iter()
-        .zip(1_u8..)
-        .map(|(&len, seed)| {
+        .zip(0_u8..)
+        .map(|(&len, position)| {
+            let seed = position + 1;
             let raw: Vec<u8> =
                 (0..len).map(|at| (at as u8).wrapping_mul(seed) >> (at % 3)).collect();
-            if raw.is_empty() { Vec::new() } else { stored(&raw) }
+            if raw.is_empty() { Vec::new() } else { stored(position, &raw) }
         })
         .collect();
     let frames: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-    let parity = encode_row(shape.coding, &frames);
+    let parity = encode_row(AT, shape.coding, &frames);
     let positions = (0..shape.data).chain(shape.coding.data..);
     positions.zip(data.iter().cloned().chain(parity)).collect()
 }
@@ -54,7 +58,7 @@ fn every_chunk_of_a_row_comes_back_as_it_was_stored() {
         let raw_lens = &[3000, 700, 0, 1][..usize::from(data)];
         let row = row(shape, raw_lens);
         for (position, frame) in &row {
-            let rebuilt = rebuild_row(shape, &without(&row, &[*position]), *position);
+            let rebuilt = rebuild_row(AT, shape, &without(&row, &[*position]), *position);
             assert_eq!(rebuilt, Ok(expected(frame)), "{shape:?} {position}");
         }
     }
@@ -66,9 +70,9 @@ fn as_few_sources_suffice_as_it_says() {
     let row = row(shape, &[100, 50]);
     let sources = without(&row, &[0, 1, 8]);
     assert_eq!(sources.len(), sources_needed(shape));
-    assert_eq!(rebuild_row(shape, &sources, 1), Ok(Some(row[1].1.clone())));
+    assert_eq!(rebuild_row(AT, shape, &sources, 1), Ok(Some(row[1].1.clone())));
     assert!(matches!(
-        rebuild_row(shape, &sources[1..], 1),
+        rebuild_row(AT, shape, &sources[1..], 1),
         Err(StripeError::Erasure(ErasureError::TooFew { needed: 6, found: 5 }))
     ));
 }
@@ -83,10 +87,10 @@ fn the_full_frame_is_rebuilt_from_the_longest_parity_frame() {
         *byte = (state >> 24) as u8;
     });
     let (one, two) = raw.split_at(frame::FRAME_SIZE);
-    let (one, two) = (stored(one), stored(two));
-    let parity = encode_row(shape.coding, &[&one, &two]);
+    let (one, two) = (stored(0, one), stored(1, two));
+    let parity = encode_row(AT, shape.coding, &[&one, &two]);
     assert_eq!(parity[0].len(), frame::STORED_MAX);
-    let rebuilt = rebuild_row(shape, &[(1, &two), (2, &parity[0])], 0);
+    let rebuilt = rebuild_row(AT, shape, &[(1, &two), (2, &parity[0])], 0);
     assert!(rebuilt == Ok(Some(one)));
 }
 
@@ -95,7 +99,7 @@ fn a_row_that_no_chunk_has_is_none_for_all() {
     for wanted in [1, 4] {
         let shape = StripeShape { coding: xor(4), data: 4 };
         let nothing = [(0, &[][..]), (1, &[]), (2, &[]), (3, &[]), (4, &[])];
-        assert_eq!(rebuild_row(shape, &nothing, wanted), Ok(None));
+        assert_eq!(rebuild_row(AT, shape, &nothing, wanted), Ok(None));
     }
 }
 
@@ -104,10 +108,10 @@ fn a_bad_source_is_named_and_not_decoded() {
     let shape = StripeShape { coding: rs(3, 2), data: 3 };
     let mut row = row(shape, &[100, 100, 100]);
     row[4].1[40] ^= 1;
-    let error = rebuild_row(shape, &without(&row, &[0, 1]), 0).expect_err("refused");
+    let error = rebuild_row(AT, shape, &without(&row, &[0, 1]), 0).expect_err("refused");
     assert!(matches!(error, StripeError::Source { position: 4, .. }), "{error}");
     assert_eq!(
-        rebuild_row(shape, &without(&row, &[0, 4]), 0),
+        rebuild_row(AT, shape, &without(&row, &[0, 4]), 0),
         Ok(Some(row[0].1.clone())),
         "another source in its place"
     );
@@ -117,10 +121,26 @@ fn a_bad_source_is_named_and_not_decoded() {
 fn data_in_the_place_of_parity_is_refused() {
     let shape = StripeShape { coding: xor(2), data: 2 };
     let row = row(shape, &[10, 10]);
-    let swapped = [(1, row[2].1.as_slice()), (2, row[1].1.as_slice())];
-    let error = rebuild_row(shape, &swapped, 0).expect_err("refused");
+    let mut parity = Vec::new();
+    frame::seal_parity(AT.place(1), &[7; 30], &mut parity);
+    let wrong = [(1, parity.as_slice()), (2, row[2].1.as_slice())];
+    let error = rebuild_row(AT, shape, &wrong, 0).expect_err("refused");
     let parity_codec = FrameError::Codec(Codec::Parity as u8);
     assert_eq!(error, StripeError::Source { position: 1, error: parity_codec });
+}
+
+/// The exclusive or of an odd number of good frames has a good sum but for
+/// their places: hence each is held to its own.
+#[test]
+fn a_good_frame_from_anothers_place_is_no_source() {
+    let shape = StripeShape { coding: xor(2), data: 2 };
+    let row = row(shape, &[100, 100]);
+    let below = RowAt { index: AT.index + 1, ..AT };
+    let mut moved = Vec::new();
+    frame::seal(below.place(1), &[3; 100], Compression::None, &mut moved);
+    let mixed = [(1, moved.as_slice()), (2, row[2].1.as_slice())];
+    let error = rebuild_row(AT, shape, &mixed, 0).expect_err("refused");
+    assert!(matches!(error, StripeError::Source { position: 1, .. }), "{error}");
 }
 
 #[test]
@@ -128,11 +148,11 @@ fn good_frames_of_two_rows_never_pass_for_one() {
     let shape = StripeShape { coding: rs(3, 2), data: 3 };
     let (row, other) = (row(shape, &[100, 90, 80]), row(shape, &[50, 100, 70]));
     let mixed = [(1, other[1].1.as_slice()), (2, &row[2].1), (3, &row[3].1)];
-    let error = rebuild_row(shape, &mixed, 0).expect_err("refused");
+    let error = rebuild_row(AT, shape, &mixed, 0).expect_err("refused");
     assert!(matches!(error, StripeError::Rebuilt { position: 0, .. }), "{error}");
 
     let longer = [(1, row[1].1.as_slice()), (2, &row[2].1), (3, &[])];
-    let error = rebuild_row(shape, &longer, 0).expect_err("refused");
+    let error = rebuild_row(AT, shape, &longer, 0).expect_err("refused");
     assert!(matches!(error, StripeError::Mismatch { len: 0, .. }), "{error}");
 }
 
@@ -142,30 +162,31 @@ fn places_that_the_stripe_does_not_have_are_refused() {
     let row = row(shape, &[10, 10]);
     for position in [2, 3, 6, 255] {
         let refusal = Err(StripeError::NoChunk { position });
-        assert_eq!(rebuild_row(shape, &without(&row, &[]), position), refusal);
-        assert_eq!(rebuild_row(shape, &[(position, &row[0].1)], 0), refusal);
+        assert_eq!(rebuild_row(AT, shape, &without(&row, &[]), position), refusal);
+        assert_eq!(rebuild_row(AT, shape, &[(position, &row[0].1)], 0), refusal);
     }
     let unsound = StripeShape { coding: rs(200, 100), data: 2 };
-    assert!(rebuild_row(unsound, &[(1, &row[1].1)], 0).is_err());
+    assert!(rebuild_row(AT, unsound, &[(1, &row[1].1)], 0).is_err());
     let too_many = StripeShape { coding: rs(4, 2), data: 9 };
-    assert!(rebuild_row(too_many, &[(1, &row[1].1)], 0).is_err());
+    assert!(rebuild_row(AT, too_many, &[(1, &row[1].1)], 0).is_err());
 }
 
 #[test]
 fn buffers_of_an_earlier_row_leave_no_trace() {
     for coding in [rs(2, 2), xor(2)] {
-        let mut parity = encode_row(coding, &[&stored(&[1; 900]), &stored(b"a longer one")]);
-        let frames = [stored(b"x"), stored(b"yz")];
+        let mut parity =
+            encode_row(AT, coding, &[&stored(0, &[1; 900]), &stored(1, b"a longer one")]);
+        let frames = [stored(0, b"x"), stored(1, b"yz")];
         let frames = [&frames[0][..], &frames[1]];
-        encode_row_into(coding, &frames, &mut parity);
-        assert_eq!(parity, encode_row(coding, &frames));
+        encode_row_into(AT, coding, &frames, &mut parity);
+        assert_eq!(parity, encode_row(AT, coding, &frames));
     }
-    assert!(encode_row(Coding { code: Code::None, data: 1, parity: 0 }, &[b"x"]).is_empty());
+    assert!(encode_row(AT, Coding { code: Code::None, data: 1, parity: 0 }, &[b"x"]).is_empty());
 }
 
 #[test]
 fn a_streams_parity_takes_no_more_memory_than_its_bytes() {
-    let mut accumulator = ParityAccumulator::new(rs(4, 2));
+    let mut accumulator = ParityAccumulator::new(AT.first_handle, rs(4, 2));
     for (position, len) in [(0, 1000), (1, 1100), (2, 900), (3, 1101)] {
         accumulator.add(position, 0, &vec![position; len]);
     }
@@ -187,7 +208,7 @@ proptest! {
         let coding = if is_xor { xor(4) } else { rs(4, 2) };
         let chunks: Vec<Vec<Vec<u8>>> = frame_lens
             .iter()
-            .map(|lens| lens.iter().map(|&len| stored(&vec![len as u8; len])).collect())
+            .map(|lens| lens.iter().map(|&len| vec![len as u8; len]).collect())
             .collect();
         let mut order: Vec<(u8, u32)> = (0..)
             .zip(&chunks)
@@ -196,7 +217,7 @@ proptest! {
         if is_backwards {
             order.reverse();
         }
-        let mut accumulator = ParityAccumulator::new(coding);
+        let mut accumulator = ParityAccumulator::new(AT.first_handle, coding);
         for (at, row) in order {
             accumulator.add(at, row, &chunks[usize::from(at)][row as usize]);
         }
@@ -206,7 +227,8 @@ proptest! {
         for row in 0..rows(&counts) as usize {
             let frames: Vec<&[u8]> =
                 chunks.iter().map(|chunk| chunk.get(row).map_or(&[][..], Vec::as_slice)).collect();
-            let coded = encode_row(coding, &frames);
+            let at = RowAt { index: row as u32, ..AT };
+            let coded = encode_row(at, coding, &frames);
             let kept: Vec<Vec<u8>> = parity.iter().map(|frames| frames[row].clone()).collect();
             prop_assert_eq!(kept, coded);
         }
@@ -224,7 +246,7 @@ proptest! {
         let row = row(shape, &raw_lens);
         let lost = &lost[..3];
         for (position, frame) in row.iter().filter(|(position, _)| lost.contains(position)) {
-            let rebuilt = rebuild_row(shape, &without(&row, lost), *position);
+            let rebuilt = rebuild_row(AT, shape, &without(&row, lost), *position);
             prop_assert_eq!(rebuilt, Ok(expected(frame)));
         }
     }
@@ -238,7 +260,7 @@ proptest! {
         let frame = &mut row[source + 1].1;
         let at = at.index(frame.len());
         frame[at] ^= 1 << bit;
-        let refusal = rebuild_row(shape, &without(&row, &[0]), 0);
+        let refusal = rebuild_row(AT, shape, &without(&row, &[0]), 0);
         let Err(StripeError::Source { position, .. }) = refusal else {
             return Err(TestCaseError::fail(format!("{refusal:?}")));
         };
@@ -252,6 +274,6 @@ proptest! {
     ) {
         let sources: Vec<(u8, &[u8])> =
             frames.iter().map(|(position, frame)| (*position, frame.as_slice())).collect();
-        let _ = rebuild_row(StripeShape { coding: rs(4, 2), data }, &sources, wanted);
+        let _ = rebuild_row(AT, StripeShape { coding: rs(4, 2), data }, &sources, wanted);
     }
 }

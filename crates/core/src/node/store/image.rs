@@ -14,7 +14,7 @@ use crate::data::chunk::{
     decode_header,
 };
 use crate::data::digest::{Digest, Hasher};
-use crate::data::frame::{self, STORED_MAX};
+use crate::data::frame::{self, Place, STORED_MAX};
 use crate::env::File;
 use crate::id::{ClusterId, Handle};
 use crate::mutant::{Mutant, is_planted};
@@ -148,7 +148,8 @@ impl Image {
             None => read(&*self.file, self.base + from, to - from, &self.buffers)?.freeze(),
         };
         if !is_planted(Mutant::RepairFromUnverified) {
-            frame::check(&stored).map_err(|error| ChunkError::Frame { index, error })?;
+            let place = Place { handle: self.header.handle, index };
+            frame::check(place, &stored).map_err(|error| ChunkError::Frame { index, error })?;
         }
         Ok(stored)
     }
@@ -176,7 +177,8 @@ impl Image {
         for index in 0..self.footer.seal.frames {
             let bad = |error| ChunkError::Frame { index, error };
             let stored = self.frame(index)?;
-            let checked = frame::check(&stored).map_err(bad)?;
+            let place = Place { handle: self.header.handle, index };
+            let checked = frame::check(place, &stored).map_err(bad)?;
             hasher.update(frame::content(&checked, &mut scratch).map_err(bad)?);
         }
         let (found, claimed) = (hasher.finish(), self.footer.seal.digest);
@@ -189,7 +191,7 @@ impl Image {
 
 /// True where the image was written by a later build: not damage.
 pub(super) fn is_newer(error: &ImageError) -> bool {
-    matches!(error, ImageError::Bad(ChunkError::Newer { .. }))
+    matches!(error, ImageError::Bad(ChunkError::Version { .. }))
 }
 
 /// True where the file is not there.

@@ -5,7 +5,7 @@ use std::io;
 use super::{Store, lock, path};
 use crate::api::{Error, Kind};
 use crate::env::Access;
-use crate::node::identity::{Identity, IdentityError};
+use crate::node::identity::Identity;
 
 /// What is written to find out whether a disk works again.
 const PROBE: &[u8] = b"the disk of this node works";
@@ -17,14 +17,9 @@ impl Store {
     }
 
     /// Whether the folder is still this node's. A volume that is not mounted
-    /// any more, or a disk that reads nothing, says nothing of its chunks. An
-    /// identity that is damaged is there all the same.
+    /// any more, or a disk that reads nothing, says nothing of its chunks.
     pub(super) fn is_volume_there(&self) -> bool {
-        let is_ours = || match Identity::read(&*self.env.disk) {
-            Ok(found) => found.is_some_and(|found| found.folder == self.folder),
-            Err(error) => matches!(error, IdentityError::Damaged(_)),
-        };
-        is_ours() || is_ours()
+        Identity::is_still(&*self.env.disk, self.folder)
     }
 
     /// The error for a read that failed because of that.

@@ -7,6 +7,7 @@ use crate::client::put::copy::{ChunkWriter, Holders};
 use crate::client::put::stripe::PASSES_MAX;
 use crate::client::put::upload::{PutError, Upload};
 use crate::data::chunk::ChunkSeal;
+use crate::data::stripe::RowAt;
 use crate::id::NodeId;
 
 /// Frames that wait in front of each copy's stream.
@@ -50,6 +51,11 @@ impl<'a> OpenChunk<'a> {
             kept_bytes: 0,
             newly_kept_bytes: 0,
         }
+    }
+
+    /// Row `index` of its stripe.
+    pub(super) fn row(&self, index: u32) -> RowAt {
+        RowAt { first_handle: self.placement.first_handle, index }
     }
 
     /// Sends the next stored frame, and keeps it.

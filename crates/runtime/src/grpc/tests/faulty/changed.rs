@@ -20,7 +20,7 @@
 use bytes::Bytes;
 use dfs_core::api::Result;
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
-use dfs_core::data::frame;
+use dfs_core::data::frame::{self, Place};
 use dfs_core::env::Peers;
 use dfs_simulation::sample::SampleChunk;
 use futures_util::StreamExt;
@@ -53,9 +53,13 @@ impl Seen {
     ) {
         // Who takes frames stops at the first that is bad.
         let mut sent = chunk.frames.iter();
-        let mut good = frames.iter().take_while(|frame| frame::check(frame).is_ok());
-        assert!(good.all(|frame| sent.any(|it| it == frame)), "a good frame was never sent");
-        let is_good = frames.iter().all(|frame| frame::check(frame).is_ok());
+        let handle = chunk.handle();
+        let is_good = |(index, frame): &(u32, &Bytes)| {
+            frame::check(Place { handle, index: *index }, frame).is_ok()
+        };
+        let mut good = (0..).zip(frames).take_while(is_good);
+        assert!(good.all(|(_, frame)| sent.any(|it| it == frame)), "a good frame was never sent");
+        let is_good = (0..).zip(frames).all(|frame| is_good(&frame));
         match end {
             _ if !is_good => self.by_frame += 1,
             Err(_) => self.by_transport += 1,

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use dfs_core::api::{Error, Kind, NodeService, ReadRequest};
 use dfs_core::data::chunk::SealBuilder;
-use dfs_core::data::frame;
+use dfs_core::data::frame::{self, Place};
 use dfs_core::env::Peers;
 use dfs_core::id::Handle;
 use dfs_simulation::rng::Rng;
@@ -141,10 +141,10 @@ fn short_chunk() -> SampleChunk {
     let mut rng = Rng::new(15);
     let mut chunk = sample::chunk(context().cluster, HANDLE.0, Vec::new());
     let mut seal = SealBuilder::default();
-    for length in [40, 50, 60] {
+    for (index, length) in (0..).zip([40, 50, 60]) {
         let raw = rng.bytes(length);
         let mut stored = Vec::new();
-        frame::seal(&raw, chunk.header.compression, &mut stored);
+        frame::seal(Place { handle: HANDLE, index }, &raw, chunk.header.compression, &mut stored);
         seal.add(&raw, stored.len());
         chunk.frames.push(stored.into());
     }
