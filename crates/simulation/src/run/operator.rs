@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, Context, Kind, NodeState};
+use dfs_core::api::{ClusterStatus, Context, Kind, NodeState, NodeStatus};
 use dfs_core::node::NodeSettings;
 
 use super::state::Run;
@@ -113,7 +113,7 @@ impl Run<'_> {
         self.tell("node", format!("{name} joins"));
     }
 
-    /// Every stripe has all its copies, and every node is there.
+    /// Every stripe has all its copies, and every node is there and well.
     pub(super) async fn is_settled(&self) -> bool {
         self.status().await.is_some_and(|status| is_settled(&status))
     }
@@ -191,7 +191,9 @@ impl Run<'_> {
 fn is_settled(status: &ClusterStatus) -> bool {
     let health = status.health;
     let lacking = health.degraded + health.at_risk + health.unavailable + health.unknown;
-    let is_online = |state: NodeState| state == NodeState::Online;
+    let is_well = |node: &NodeStatus| {
+        node.state == NodeState::Online && node.quarantined == 0 && node.trouble.is_none()
+    };
     lacking + status.repair.waiting + status.repair.running == 0
-        && status.nodes.iter().all(|node| is_online(node.state) && node.quarantined == 0)
+        && status.nodes.iter().all(is_well)
 }
