@@ -66,8 +66,13 @@ impl Probing {
             Some(_) => {
                 let node = Arc::clone(node);
                 node.env.clone().spawn(async move {
-                    let store = Arc::clone(&node.store);
-                    node.on_disk(move || store.probe()).await;
+                    let (store, membership) =
+                        (Arc::clone(&node.store), Arc::clone(&node.membership));
+                    let probe = move || {
+                        membership.mend_identity();
+                        store.probe();
+                    };
+                    node.on_disk(probe).await;
                 });
             }
             None => {}

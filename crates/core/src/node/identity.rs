@@ -75,6 +75,12 @@ impl Identity {
         is_ours() || is_ours()
     }
 
+    /// Whether the folder of `disk` has an identity that cannot be used: it is
+    /// damaged, or the device does not read it.
+    pub(super) fn is_lost(disk: &dyn Disk) -> bool {
+        Self::read(disk).is_err() && Self::read(disk).is_err()
+    }
+
     /// Makes this the folder's identity, durably.
     pub(super) fn write(&self, disk: &dyn Disk) -> io::Result<()> {
         match disk.remove(IDENTITY_TEMPORARY) {

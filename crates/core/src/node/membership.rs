@@ -245,6 +245,24 @@ impl Membership {
         .await
     }
 
+    /// Writes the identity anew when its file is there and cannot be read any
+    /// more: a sector that died must not keep a good disk out. A mount point
+    /// without its volume has no such file.
+    pub(super) fn mend_identity(&self) {
+        let _one_at_a_time = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let disk = &*self.env.disk;
+        if !Identity::is_lost(disk) {
+            return;
+        }
+        let identity = self.state().identity.clone();
+        match identity.write(disk) {
+            Ok(()) => tracing::warn!(node = %identity.id,
+                "its identity could not be read any more, and was written anew"),
+            Err(error) => tracing::debug!(node = %identity.id, %error,
+                "its identity cannot be read, and not written anew yet"),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,6 +3,7 @@
 //! A flag that the configuration may also set is an `Option`: `None` means
 //! that neither the flag nor its variable was given (see `crate::settings`).
 
+mod bench;
 mod cluster;
 mod file;
 mod sim;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+pub(crate) use bench::*;
 pub(crate) use cluster::*;
 pub(crate) use dfs_core::units::ByteSize;
 pub(crate) use file::*;
@@ -142,6 +144,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run a coordinator and nodes in one process
     Up(UpArgs),
+    /// Measure this machine, and the store on it
+    Bench(BenchArgs),
     /// Rehearse failures in simulation
     Sim(SimArgs),
     /// Print a completion script
@@ -179,6 +183,7 @@ impl Command {
             Self::Mv(a) => a.answer.json,
             Self::Du(a) => a.answer.json,
             Self::Status(a) => a.answer.json,
+            Self::Bench(a) => a.answer.json,
             Self::Demo(a) => a.answer.json,
             Self::Node(NodeArgs { verb: Some(NodeVerb::Ls(a)), .. }) => a.answer.json,
             Self::Sim(SimArgs { verb: SimVerb::Run(a) }) => a.answer.json,

@@ -2,6 +2,7 @@
 //! its answer and returns the code to end with.
 
 mod about;
+mod bench;
 mod cat;
 mod coord;
 mod demo;
@@ -12,6 +13,7 @@ mod ls;
 mod mv;
 mod node;
 mod policy;
+mod processes;
 mod put;
 mod rm;
 mod serve;
@@ -43,6 +45,7 @@ pub(crate) async fn run(command: Command, console: &Console) -> Outcome {
         }
         Command::Node(NodeArgs { verb: None, serve }) => node::run(serve, console).await,
         Command::Coord(args) => coord::run(args, console).await,
+        Command::Bench(args) => bench::run(args, console).await,
         Command::Demo(args) => demo::run(args, console).await,
         Command::Up(args) => up::run(args, console).await,
         Command::Sim(args) => sim::run(args, console).await,

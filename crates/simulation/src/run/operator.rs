@@ -194,6 +194,5 @@ fn is_settled(status: &ClusterStatus) -> bool {
     let is_well = |node: &NodeStatus| {
         node.state == NodeState::Online && node.quarantined == 0 && node.trouble.is_none()
     };
-    lacking + status.repair.waiting + status.repair.running == 0
-        && status.nodes.iter().all(is_well)
+    lacking + status.repair.waiting + status.repair.running == 0 && status.nodes.iter().all(is_well)
 }

@@ -206,3 +206,32 @@ fn a_node_with_a_slow_disk_stays_a_member_and_files_stay_right() {
         assert_eq!(cluster.settle().await.repair.done, 0);
     });
 }
+
+/// A disk whose only fault is under the identity is a good disk.
+#[test]
+fn an_identity_that_cannot_be_read_any_more_is_written_anew() {
+    for is_rotten in [false, true] {
+        World::run(9, async |world| {
+            let cluster = Cluster::start(world, patient()).await;
+            let files = put_some(&cluster).await;
+            let disk = cluster.host("n2").disk().clone();
+            let len = disk.read_file("identity").expect("it is there").len() as u64;
+            if is_rotten {
+                disk.flip("identity", len / 2, 1);
+            } else {
+                disk.make_unreadable("identity", 0..len);
+            }
+            // The device refuses a write, and the node is in trouble.
+            disk.fail_next(Call::Write, ErrorKind::Other, 1);
+            cluster.put("trouble", &[7; 900]).await.expect("put elsewhere");
+            cluster.pass(5 * MINUTE).await;
+            let status = cluster.status().await;
+            assert!(status.nodes.iter().all(|node| node.trouble.is_none()), "{status:?}");
+            cluster.host("n2").kill();
+            cluster.start_node("n2").await;
+            cluster.wait_until_heard().await;
+            cluster.settle().await;
+            check_all(&cluster, &files).await;
+        });
+    }
+}

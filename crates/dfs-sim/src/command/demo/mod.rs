@@ -3,7 +3,6 @@
 //! Coordinator and nodes are processes of their own, started from this very
 //! program, so that a node can really be killed.
 
-mod cluster;
 mod material;
 mod verify;
 
@@ -28,12 +27,12 @@ use tokio::time::{Instant, sleep};
 
 use super::node::shown;
 use super::policy::ClusterPolicy;
+use super::processes::{Folder, ProcessCluster};
 use super::{source, status, up};
 use crate::cli::DemoArgs;
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{self, json, report, size, time};
-use cluster::{DemoCluster, Folder};
 use material::Material;
 use verify::HashSink;
 
@@ -49,11 +48,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Runs the demonstration.
 pub(super) async fn run(args: DemoArgs, console: &Console) -> Outcome {
     let mut story = Story { is_silent: args.answer.json, steps: Vec::new() };
-    let folder = Folder::make(args.keep)?;
+    let folder = Folder::make("demo", None, args.keep)?;
     let material = Material::prepare(args.file.as_deref(), folder.path()).await?;
     let policy = cluster_policy();
     up::keep_settings(folder.path(), &policy)?;
-    let mut cluster = DemoCluster::start(folder.path(), args.nodes, &policy).await?;
+    let mut cluster = ProcessCluster::start(folder.path(), args.nodes, &policy).await?;
     story.tell(format!(
         "{} nodes and a coordinator, a process each, data in {}",
         args.nodes,

@@ -1,4 +1,5 @@
-//! The demonstration's processes and their folder.
+//! A cluster of real processes on this machine, and its folder: what the
+//! demonstration and the benchmark work on.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,8 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::super::policy::ClusterPolicy;
-use super::below;
+use super::policy::ClusterPolicy;
 use crate::exit::{Code, Failure};
 
 /// How long a process may take until it serves.
@@ -28,10 +28,12 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes it among the temporary files.
-    pub(super) fn make(is_kept: bool) -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("dfs-sim-demo-{}", std::process::id()));
-        fs::create_dir(&path).map_err(|e| Failure::local("make the folder", &path, &e))?;
+    /// Makes it in `parent`, or among the temporary files. `what` stands in
+    /// its name.
+    pub(super) fn make(what: &str, parent: Option<&Path>, is_kept: bool) -> Result<Self, Failure> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let path = parent.join(format!("dfs-sim-{what}-{}", std::process::id()));
+        fs::create_dir_all(&path).map_err(|e| Failure::local("make the folder", &path, &e))?;
         Ok(Self { path, is_kept })
     }
 
@@ -52,7 +54,7 @@ impl Drop for Folder {
 }
 
 /// A coordinator and its nodes, each a process.
-pub(super) struct DemoCluster {
+pub(super) struct ProcessCluster {
     coordinator: Member,
     nodes: Vec<Member>,
 }
@@ -64,7 +66,7 @@ struct Member {
     child: Child,
 }
 
-impl DemoCluster {
+impl ProcessCluster {
     /// Starts `nodes` nodes, then the coordinator, on free loopback ports.
     pub(super) async fn start(
         folder: &Path,
@@ -74,7 +76,7 @@ impl DemoCluster {
         let mut members = Vec::new();
         for number in 1..=nodes {
             let name = format!("n{number}");
-            let data = below(folder, &name);
+            let data = folder.join(&name);
             let arguments: [&OsStr; 7] = [
                 "node".as_ref(),
                 "--id".as_ref(),
@@ -87,7 +89,7 @@ impl DemoCluster {
             members.push(Member::start(&name, folder, &arguments).await?);
         }
         let addresses: Vec<&str> = members.iter().map(|member| member.address.as_str()).collect();
-        let (addresses, data) = (addresses.join(","), below(folder, "coord"));
+        let (addresses, data) = (addresses.join(","), folder.join("coord"));
         let repair_after = format!("{}ms", policy.repair_after.as_millis());
         let delete_grace = format!("{}ms", policy.delete_grace.as_millis());
         let (replication, chunk_size) =
@@ -121,6 +123,12 @@ impl DemoCluster {
         &self.coordinator.address
     }
 
+    /// The process of the coordinator, then those of the nodes.
+    pub(super) fn processes(&self) -> (Option<u32>, Vec<u32>) {
+        let nodes = self.nodes.iter().filter_map(|node| node.child.id()).collect();
+        (self.coordinator.child.id(), nodes)
+    }
+
     /// Kills a node as `kill -9` does, and says which process that was.
     pub(super) async fn kill(&mut self, name: &str) -> Result<u32, Failure> {
         let index = self.nodes.iter().position(|member| member.name == name);
@@ -152,8 +160,8 @@ impl Member {
         let failed =
             |what: String| Failure::new(Code::Other, format!("cannot start {name}: {what}"));
         let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
-        // The person's own settings are not the demonstration's.
-        let settings = below(folder, "none.toml");
+        // The person's own settings are not this cluster's.
+        let settings = folder.join("none.toml");
         fs::write(&settings, "").map_err(|e| failed(e.to_string()))?;
         let mut command = Command::new(program);
         let ours = std::env::vars_os().map(|(key, _)| key);
@@ -169,13 +177,13 @@ impl Member {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // Ctrl-C is for the demonstration, which ends them itself.
+        // Ctrl-C is for the verb, which ends them itself.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let stderr = child.stderr.take().expect("stderr was asked for");
         let mut lines = BufReader::new(stderr).lines();
-        let mut log = tokio::fs::File::create(below(folder, &format!("{name}.log")))
+        let mut log = tokio::fs::File::create(folder.join(format!("{name}.log")))
             .await
             .map_err(|e| failed(e.to_string()))?;
         let mut said = Vec::new();

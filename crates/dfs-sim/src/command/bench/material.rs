@@ -1,0 +1,96 @@
+//! Files to store: bytes that do not compress, and text that does.
+
+use std::fmt::Write as _;
+use std::fs::File as LocalFile;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use bytes::Bytes;
+use dfs_core::env::File;
+
+use super::budget::Data;
+
+/// Bytes after which a file repeats itself: far more than LZ4 looks back, and
+/// no frame is compressed by another.
+const PERIOD_BYTES: usize = 32 << 20;
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+pub(super) struct Noise(pub(super) u64);
+
+impl Noise {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+}
+
+/// `len` bytes of this kind, the same for the same seed.
+pub(super) fn bytes(data: Data, seed: u64, len: usize) -> Vec<u8> {
+    let mut noise = Noise(seed);
+    match data {
+        Data::Random => {
+            let mut bytes = Vec::with_capacity(len + 8);
+            while bytes.len() < len {
+                bytes.extend_from_slice(&noise.next().to_le_bytes());
+            }
+            bytes.truncate(len);
+            bytes
+        }
+        Data::Text => {
+            let mut text = String::with_capacity(len + 100);
+            let mut row = 0;
+            while text.len() < len {
+                let (user, took) = (noise.next() % 10_000, noise.next() % 1000);
+                writeln!(text, "row {row:>8}: user {user:>4} waited {took:>3} ms for an answer")
+                    .expect("writing to a string cannot fail");
+                row += 1;
+            }
+            text.truncate(len);
+            text.into_bytes()
+        }
+    }
+}
+
+/// Makes a file of `len` bytes.
+pub(super) fn make(path: &Path, data: Data, len: u64) -> io::Result<()> {
+    let period = bytes(data, 1, PERIOD_BYTES);
+    let mut file = BufWriter::new(LocalFile::create(path)?);
+    let mut left = len;
+    while left > 0 {
+        let part = left.min(PERIOD_BYTES as u64);
+        file.write_all(&period[..part as usize])?;
+        left -= part;
+    }
+    file.flush()
+}
+
+/// A source in memory.
+pub(super) struct InMemory(pub(super) Bytes);
+
+impl File for InMemory {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let found = from.checked_add(bytes.len()).and_then(|to| self.0.get(from..to));
+        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! What was measured. Serialised as it stands for `--json`.
+//!
+//! GB are 1e9 bytes. CPU is that of all processes of the cluster that run on
+//! this machine, the client's included.
+
+use serde::Serialize;
+
+/// All of it; a part that was not asked for is not there.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Bench {
+    pub(super) machine: Machine,
+    pub(super) limits: Option<Limits>,
+    pub(super) large: Vec<Large>,
+    pub(super) small: Vec<Small>,
+    pub(super) failure: Option<FailureResult>,
+    pub(super) catalog: Option<CatalogResult>,
+    pub(super) seconds: f64,
+}
+
+/// Where it was measured.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Machine {
+    pub(super) date: String,
+    pub(super) version: &'static str,
+    pub(super) processor: String,
+    pub(super) cores: usize,
+    pub(super) memory_bytes: u64,
+    /// Whose cluster: one of its own, or the address of another.
+    pub(super) cluster: String,
+}
+
+/// What one thing costs on this machine, all cores at work.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Limit {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) gb_per_second: f64,
+    pub(super) cpu_seconds_per_gb: f64,
+}
+
+/// What this machine can do.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Limits {
+    pub(super) parts: Vec<Limit>,
+    pub(super) syncs_per_second: f64,
+    pub(super) sync_ms: Percentiles,
+}
+
+impl Limits {
+    /// CPU-seconds that one GB costs in part `name`.
+    pub(super) fn cpu(&self, name: &str) -> f64 {
+        self.part(name).map_or(0.0, |part| part.cpu_seconds_per_gb)
+    }
+
+    pub(super) fn part(&self, name: &str) -> Option<&Limit> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+}
+
+/// Times of many calls, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Percentiles {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    pub(super) max: f64,
+}
+
+impl Percentiles {
+    /// Of these times, in seconds; they are sorted.
+    pub(super) fn of(seconds: &mut [f64]) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let last = seconds.len().saturating_sub(1);
+            let index = (last as f64 * share).round() as usize;
+            seconds.get(index).copied().unwrap_or_default() * 1e3
+        };
+        Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    }
+}
+
+/// CPU-seconds and memory of the processes; `None` where this machine does
+/// not tell.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Used {
+    pub(super) client_cpu_seconds: Option<f64>,
+    pub(super) nodes_cpu_seconds: Option<f64>,
+    pub(super) coordinator_cpu_seconds: Option<f64>,
+    /// Resident, at most.
+    pub(super) client_peak_bytes: Option<u64>,
+    /// Of the largest node.
+    pub(super) node_peak_bytes: Option<u64>,
+}
+
+impl Used {
+    /// CPU-seconds of all of them.
+    pub(super) fn cpu_seconds(&self) -> Option<f64> {
+        Some(self.client_cpu_seconds? + self.nodes_cpu_seconds? + self.coordinator_cpu_seconds?)
+    }
+}
+
+/// One large file, put or fetched.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Large {
+    pub(super) verb: &'static str,
+    pub(super) policy: String,
+    pub(super) data: &'static str,
+    pub(super) bytes: u64,
+    /// Stored bytes of its data chunks, and of all copies and parity.
+    pub(super) stored_bytes: u64,
+    pub(super) raw_bytes: u64,
+    pub(super) seconds: f64,
+    pub(super) mb_per_second: f64,
+    pub(super) used: Used,
+    pub(super) cpu_seconds_per_gb: Option<f64>,
+    /// What the parts that it needs cost by themselves.
+    pub(super) limit_cpu_seconds_per_gb: Option<f64>,
+    /// CPU by limit: 1 is as good as it gets.
+    pub(super) cpu_ratio: Option<f64>,
+    /// The time that cores or disk need at least, by the time it took.
+    pub(super) time_share: Option<f64>,
+}
+
+/// Many files.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Small {
+    pub(super) verb: &'static str,
+    pub(super) file_bytes: u64,
+    pub(super) files: u64,
+    pub(super) in_flight: usize,
+    pub(super) policy: String,
+    pub(super) seconds: f64,
+    pub(super) files_per_second: f64,
+    pub(super) latency_ms: Percentiles,
+    pub(super) used: Used,
+    pub(super) cpu_ms_per_file: Option<f64>,
+}
+
+/// With a node gone.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct FailureResult {
+    pub(super) policy: String,
+    pub(super) nodes: u8,
+    pub(super) put: Large,
+    pub(super) healthy: Large,
+    pub(super) degraded: Large,
+    /// CPU of the degraded get by that of the healthy one.
+    pub(super) degraded_cpu_ratio: Option<f64>,
+    /// A range of one frame, healthy and degraded.
+    pub(super) range_ms: Percentiles,
+    pub(super) degraded_range_ms: Percentiles,
+    pub(super) rebuilt_bytes: u64,
+    pub(super) pulled_bytes: u64,
+    pub(super) repair_seconds: f64,
+    pub(super) repair_mb_per_second: f64,
+    /// Speed of repair by that of the put.
+    pub(super) repair_by_put: f64,
+}
+
+/// The catalog, by its size.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct CatalogResult {
+    pub(super) sizes: Vec<CatalogSize>,
+    pub(super) load_seconds: f64,
+    pub(super) memory_bytes_per_chunk: Option<f64>,
+    /// Renames, durable, of many clients at once.
+    pub(super) commands_per_second: f64,
+    pub(super) command_ms: Percentiles,
+    pub(super) lookups_per_second: f64,
+    pub(super) lookup_ms: Percentiles,
+    pub(super) in_flight: usize,
+}
+
+/// What one operation costs with so many files in the catalog.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct CatalogSize {
+    pub(super) files: u64,
+    pub(super) chunks: u64,
+    pub(super) apply_us: f64,
+    pub(super) lookup_us: f64,
+    pub(super) list_page_us: f64,
+    /// One durable transaction of 256 files, for each of them.
+    pub(super) commit_us: f64,
+    pub(super) ledger_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_sorted_times() {
+        let mut seconds: Vec<f64> = (0..=100).rev().map(f64::from).collect();
+        let found = Percentiles::of(&mut seconds);
+        assert_eq!((found.p50, found.p99, found.max), (50e3, 99e3, 100e3));
+        assert_eq!(Percentiles::of(&mut []).max, 0.0);
+    }
+}

@@ -1,0 +1,188 @@
+//! The store that is measured, and one put or get of it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dfs_core::api::{Error, FileInfo, PolicyOverrides, PutMode, Remove};
+use dfs_core::client::{Client, ClientError, Progress, PutOptions, Sink, Source};
+use dfs_core::name::FileName;
+use dfs_core::policy::PolicySpec;
+use tokio::time::Instant;
+
+use super::budget::{self, Data, Shares};
+use super::meter::Meter;
+use super::result::{Large, Limits, Used};
+use crate::command::source;
+use crate::exit::Failure;
+
+/// The store under measurement.
+pub(super) struct Store {
+    pub(super) client: Arc<Client>,
+    pub(super) meter: Meter,
+    pub(super) cores: usize,
+    /// What its files' names begin with.
+    pub(super) prefix: String,
+}
+
+/// A policy and what its file holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) spec: PolicySpec,
+    pub(super) data: Data,
+}
+
+impl Store {
+    /// A name of its own.
+    pub(super) fn name(&self, name: &str) -> FileName {
+        FileName::new(format!("{}{name}", self.prefix)).expect("the names keep the rules")
+    }
+
+    /// How a file of this policy is put.
+    pub(super) fn options(&self, name: FileName, spec: PolicySpec) -> PutOptions {
+        PutOptions {
+            name,
+            policy: PolicyOverrides {
+                replication: Some(spec.replication),
+                parity: Some(spec.parity),
+                compression: Some(spec.compression),
+                chunk_size: Some(spec.chunk_size),
+            },
+            mode: PutMode::Replace,
+            is_strict: true,
+            allow_unsafe: false,
+        }
+    }
+
+    /// Puts the local file `path` under `name`.
+    pub(super) async fn put(
+        &self,
+        path: &Path,
+        name: &FileName,
+        kind: Kind,
+        limits: Option<&Limits>,
+    ) -> Result<(Large, FileInfo), Failure> {
+        let source = source::open(path)?;
+        let options = self.options(name.clone(), kind.spec);
+        let (running, start) = (self.meter.begin(), Instant::now());
+        let put = self.client.put(source, options, &Progress::new()).await;
+        let (seconds, used) = (start.elapsed().as_secs_f64(), running.end());
+        let file = put.map_err(failure)?.file;
+        let limit = limits.map(|limits| {
+            let shares = shares(&file);
+            let cpu = budget::put(limits, &file.policy, kind.data, shares);
+            (cpu, budget::seconds(limits, self.cores, cpu, "disk-write", shares.raw))
+        });
+        Ok((large("put", &file, kind, seconds, used, limit), file))
+    }
+
+    /// Gets it back, into nothing.
+    pub(super) async fn get(
+        &self,
+        file: &FileInfo,
+        kind: Kind,
+        limits: Option<&Limits>,
+    ) -> Result<Large, Failure> {
+        let (running, start) = (self.meter.begin(), Instant::now());
+        let got = self.client.get(&file.name, None, &mut Nowhere, &Progress::new()).await;
+        let (seconds, used) = (start.elapsed().as_secs_f64(), running.end());
+        got.map_err(failure)?;
+        let limit = limits.map(|limits| {
+            let shares = shares(file);
+            let cpu = budget::get(limits, kind.data, shares);
+            (cpu, budget::seconds(limits, self.cores, cpu, "disk-read", shares.stored))
+        });
+        Ok(large("get", file, kind, seconds, used, limit))
+    }
+
+    /// Puts a small file that is in memory.
+    pub(super) async fn put_small(
+        &self,
+        name: FileName,
+        bytes: Bytes,
+        spec: PolicySpec,
+    ) -> Result<(), Failure> {
+        let len = bytes.len() as u64;
+        let source = Source::Seekable { file: Arc::new(super::material::InMemory(bytes)), len };
+        let options = self.options(name, spec);
+        self.client.put(source, options, &Progress::new()).await.map(drop).map_err(failure)
+    }
+
+    /// Removes a file, or all below a folder.
+    pub(super) async fn remove(&self, name: &str, is_recursive: bool) -> Result<(), Failure> {
+        let path = self.name(name).as_str().to_owned();
+        let asked = self.client.call(|coordinator| {
+            let remove = Remove { path: path.clone(), is_recursive, is_dry_run: false };
+            async move { coordinator.remove(remove).await }
+        });
+        asked.await.map(drop).map_err(refused)
+    }
+}
+
+/// The coordinator's error as the verb's.
+pub(super) fn refused(error: Error) -> Failure {
+    Failure::new(error.kind.into(), error.message)
+}
+
+/// A client's error as the verb's.
+pub(super) fn failure(error: ClientError) -> Failure {
+    Failure::new(error.kind.into(), error.message)
+}
+
+fn shares(file: &FileInfo) -> Shares {
+    let whole = file.size.max(1) as f64;
+    let stored = file.stored_bytes as f64 / whole;
+    let raw = file.raw_bytes as f64 / whole;
+    Shares { stored, raw, parity: (raw - stored * f64::from(file.policy.replication)).max(0.0) }
+}
+
+fn large(
+    verb: &'static str,
+    file: &FileInfo,
+    kind: Kind,
+    seconds: f64,
+    used: Used,
+    limit: Option<(f64, f64)>,
+) -> Large {
+    let gb = file.size as f64 / 1e9;
+    let cpu = used.cpu_seconds().map(|cpu| cpu / gb);
+    Large {
+        verb,
+        policy: policy_name(kind.spec),
+        data: kind.data.name(),
+        bytes: file.size,
+        stored_bytes: file.stored_bytes,
+        raw_bytes: file.raw_bytes,
+        seconds,
+        mb_per_second: gb * 1e3 / seconds,
+        used,
+        cpu_seconds_per_gb: cpu,
+        limit_cpu_seconds_per_gb: limit.map(|(cpu, _)| cpu),
+        cpu_ratio: limit.and_then(|(limit, _)| Some(cpu? / limit)),
+        time_share: limit.map(|(_, least)| least * gb / seconds),
+    }
+}
+
+/// `R=2`, or `rs:4+2`.
+pub(super) fn policy_name(spec: PolicySpec) -> String {
+    match spec.parity {
+        dfs_core::policy::ParitySpec::None => format!("R={}", spec.replication),
+        parity => parity.to_string(),
+    }
+}
+
+/// Takes bytes and keeps none.
+pub(super) struct Nowhere;
+
+#[async_trait]
+impl Sink for Nowhere {
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    async fn write(&mut self, _: u64, _: Bytes) -> io::Result<()> {
+        Ok(())
+    }
+}
