@@ -19,8 +19,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// The bar on the terminal, where there is one: logs must stand aside.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// Runs `write`, which writes to stderr, while the bar is off the screen.
-pub(crate) fn beside(write: impl FnOnce()) {
+/// Runs `write`, which writes to the terminal, while the bar is off the screen.
+pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
     // Cloned, so that nothing is locked while it is written.
     let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match bar {

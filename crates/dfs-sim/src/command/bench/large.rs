@@ -48,7 +48,7 @@ pub(super) async fn measure(
 ) -> Result<Vec<Large>, Failure> {
     let mut results = Vec::new();
     let mut made: Option<Data> = None;
-    let path = folder.join("large");
+    let path = folder.join("large-file");
     for kind in kinds() {
         if made != Some(kind.data) {
             let target = path.clone();

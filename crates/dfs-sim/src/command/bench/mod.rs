@@ -35,7 +35,7 @@ use super::processes::{Folder, ProcessCluster};
 use crate::cli::{BenchArgs, BenchPart};
 use crate::console::{Console, check_address};
 use crate::exit::{Code, Failure, Outcome};
-use crate::output::{json, size, time};
+use crate::output::{json, progress, size, time};
 use meter::Meter;
 use result::{Bench, Machine};
 use store::Store;
@@ -62,9 +62,15 @@ pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
         done.fetch_add(1, Ordering::Relaxed);
     };
     let mut bench = Bench { machine: machine(&args), ..Bench::default() };
+    if !args.answer.json {
+        report::begin(&bench.machine)?;
+    }
     for part in parts {
         console.note(format!("bench: {} …", about(part)));
         measure(part, &args, folder.path(), &mut bench, &step).await?;
+        if !args.answer.json {
+            progress::beside(|| report::print(part, &bench))?;
+        }
     }
     drop(meter);
     bench.seconds = start.elapsed().as_secs_f64();
@@ -78,7 +84,7 @@ pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
         })?;
         json::print("bench", answer)?;
     } else {
-        report::print(&bench)?;
+        report::end(&bench)?;
     }
     Ok(Code::Ok)
 }

@@ -2,13 +2,15 @@
 
 use std::io;
 
-use super::result::{Bench, CatalogResult, FailureResult, Large, Limits, Percentiles, Small};
+use super::result::{
+    Bench, CatalogResult, FailureResult, Large, Limits, Machine, Percentiles, Small,
+};
+use crate::cli::BenchPart;
 use crate::output::table::Grid;
 use crate::output::{self, size};
 
-/// Writes the tables of all that was measured.
-pub(super) fn print(bench: &Bench) -> io::Result<()> {
-    let machine = &bench.machine;
+/// Says where it is measured.
+pub(super) fn begin(machine: &Machine) -> io::Result<()> {
     output::line(format!(
         "dfs-sim {} on {} ({} cores, {}), {}",
         machine.version,
@@ -17,28 +19,30 @@ pub(super) fn print(bench: &Bench) -> io::Result<()> {
         size::bytes(machine.memory_bytes),
         machine.date
     ))?;
-    output::line(format!("Cluster: {}. GB are 1e9 bytes.", machine.cluster))?;
-    if let Some(limits) = &bench.limits {
-        section("This machine, each part by itself, all cores at work", limit_lines(limits))?;
-    }
-    if !bench.large.is_empty() {
-        section("Large files", large_lines(bench.large.iter()))?;
-    }
-    if !bench.small.is_empty() {
-        section("Many small files", small_lines(&bench.small))?;
-    }
-    if let Some(failure) = &bench.failure {
-        section("A node gone", failure_lines(failure))?;
-    }
-    if let Some(catalog) = &bench.catalog {
-        section("The catalog as it grows", catalog_lines(catalog))?;
-    }
-    output::line(format!("\nMeasured in {:.0} s.", bench.seconds))
+    output::line(format!("Cluster: {}. GB are 1e9 bytes.", machine.cluster))
 }
 
-fn section(title: &str, lines: Vec<String>) -> io::Result<()> {
+/// Writes the table of a part that was measured.
+pub(super) fn print(part: BenchPart, bench: &Bench) -> io::Result<()> {
+    let (title, lines) = match part {
+        BenchPart::Limits => (
+            "This machine, each part by itself, all cores at work",
+            bench.limits.as_ref().map(limit_lines),
+        ),
+        BenchPart::Large => ("Large files", Some(large_lines(bench.large.iter()))),
+        BenchPart::Small => ("Many small files", Some(small_lines(&bench.small))),
+        BenchPart::Failure => ("A node gone", bench.failure.as_ref().map(failure_lines)),
+        BenchPart::Catalog => {
+            ("The catalog as it grows", bench.catalog.as_ref().map(catalog_lines))
+        }
+    };
     output::line(format!("\n{title}\n"))?;
-    lines.iter().try_for_each(output::line)
+    lines.unwrap_or_default().iter().try_for_each(output::line)
+}
+
+/// Says how long all of it took.
+pub(super) fn end(bench: &Bench) -> io::Result<()> {
+    output::line(format!("\nMeasured in {:.0} s.", bench.seconds))
 }
 
 fn limit_lines(limits: &Limits) -> Vec<String> {

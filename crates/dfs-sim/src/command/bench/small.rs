@@ -55,7 +55,7 @@ pub(super) async fn measure(
         results.push(run("get", many(store, names.len(), get).await?));
         step();
         if file_bytes == FILES[0].0 {
-            let prefix = store.name(&format!("small-{file_bytes}/")).as_str().to_owned();
+            let prefix = format!("{}/", store.name(&format!("small-{file_bytes}")).as_str());
             results.push(run("list", list(store, prefix, count).await?));
             step();
         }
