@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use disk::{Access, Disk, Durability, Entry, File, Space};
 pub use hard::{Hard, HardPlace};
-pub use pool::{Pool, Work, run};
+pub use pool::{Pool, Work, run, run_over};
 
 use crate::api::{CoordinatorService, NodeService};
 

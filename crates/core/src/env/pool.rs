@@ -17,6 +17,21 @@ pub trait Pool: Send + Sync {
     fn execute(&self, work: Work, job: Box<dyn FnOnce() + Send>);
 }
 
+/// Bytes from which on handing work over costs less than doing it at once.
+const IN_PLACE_BYTES_MAX: usize = 64 << 10;
+
+/// [`run`] for CPU work over `bytes` bytes: little work is done in place.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_over<T: Send + 'static>(
+    pool: &dyn Pool,
+    bytes: usize,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    if bytes <= IN_PLACE_BYTES_MAX { job() } else { run(pool, Work::Cpu, job).await }
+}
+
 /// Runs `job` on `pool` and waits for what it returns.
 ///
 /// # Panics

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::store::{Claim, Draft, SmallDraft, Store};
 use crate::api::{Error, Result};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
-use crate::env::{Env, Work, run};
+use crate::env::{Env, Work, run, run_over};
 
 /// A chunk of which some frames have come.
 pub(super) struct Incoming {
@@ -61,8 +61,9 @@ impl Incoming {
         let Self { env, store, came } = self;
         match came {
             Came::Little(claim, header, frame) => {
+                let bytes = frame.as_ref().map_or(0, Bytes::len);
                 let job = move || SmallDraft::new(claim, header, frame, &seal);
-                let mut draft = run(&*env.pool, Work::Cpu, job).await?;
+                let mut draft = run_over(&*env.pool, bytes, job).await?;
                 if must_read_back {
                     draft = draft.must_read_back(seal);
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dfs_core::data::frame::FRAME_SIZE;
+use dfs_core::data::frame::{FRAME_SIZE, STORED_MAX};
 use dfs_core::policy::CHUNK_SIZE_MAX;
 
 /// The longest message between nodes and clients. A frame's part is far
@@ -11,8 +11,9 @@ pub(crate) const NODE_MESSAGE_BYTES_MAX: usize = 2 << 20;
 /// The longest message to or from the coordinator: a page of a wide file's
 /// layout, or the status of a large cluster.
 pub(crate) const COORDINATOR_MESSAGE_BYTES_MAX: usize = 8 << 20;
-/// The longest part of a frame in one message.
-pub(crate) const PART_BYTES_MAX: usize = 256 << 10;
+/// The longest part of a frame in one message: a quarter of the longest frame,
+/// so that no full frame ends with a part of a few bytes.
+pub(crate) const PART_BYTES_MAX: usize = STORED_MAX.div_ceil(4);
 
 /// What may be under way on one stream before the receiver has taken it.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;

@@ -64,6 +64,11 @@ impl Guard {
         !self.is_disturbed && self.touched.len() <= self.tolerance
     }
 
+    /// How often anything went wrong.
+    pub(super) fn troubles(&self) -> u64 {
+        self.troubles
+    }
+
     /// While nothing is wrong and nothing has yet to heal: how often anything
     /// went wrong before, so that two looks tell whether it stayed so.
     pub(super) fn all_well_since(&self) -> Option<u64> {

@@ -29,6 +29,8 @@ struct Seen {
     lacking_since_ms: u64,
     unavailable: u64,
     well_since_ms: Option<u64>,
+    /// How often anything had gone wrong at the last look.
+    went_wrong: u64,
     rebuilds: Vec<Rebuilt>,
 }
 
@@ -158,6 +160,11 @@ impl Run<'_> {
 
     async fn see_whether_all_is_well(&self, seen: &mut Seen, now_ms: u64) {
         let is_well = self.guard.borrow().is_calm() && self.is_settled().await;
+        // A fault may come and go between two looks.
+        let went_wrong = self.guard.borrow().troubles();
+        if went_wrong != seen.went_wrong {
+            (seen.went_wrong, seen.well_since_ms) = (went_wrong, None);
+        }
         match (is_well, seen.well_since_ms) {
             (true, None) => seen.well_since_ms = Some(now_ms),
             (true, Some(since_ms)) if now_ms - since_ms >= WELL_FOR_MS => {

@@ -23,7 +23,7 @@ use crate::client::window::GetWindow;
 use crate::client::{ChunkNote, ClientError, NoteHow};
 use crate::data::digest::Hasher;
 use crate::data::frame::{self, Place};
-use crate::env::{self, Work};
+use crate::env;
 use crate::id::NodeId;
 
 /// How often a chunk that fails its SHA-256 is fetched anew.
@@ -206,7 +206,8 @@ impl<'a> Lane<'a> {
         let hasher = self.hasher.take();
         let buffers = self.reading.client.buffers.clone();
         let before = hasher.clone();
-        let (opened, hasher) = env::run(&*self.reading.client.env.pool, Work::Cpu, move || {
+        let pool = &*self.reading.client.env.pool;
+        let (opened, hasher) = env::run_over(pool, expected, move || {
             let mut raw = buffers.take();
             raw.reserve(expected);
             let opened = frame::open(place, &stored, &mut raw);

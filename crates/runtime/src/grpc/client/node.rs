@@ -8,7 +8,7 @@ use dfs_core::api::{
 };
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
 use dfs_core::id::Handle;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, future, stream};
 use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -17,7 +17,9 @@ use super::peer::{Line, Peer};
 use super::write;
 use crate::grpc::convert::{need, node};
 use crate::grpc::error::from_status;
-use crate::grpc::limit::{CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, STALL_TIMEOUT};
+use crate::grpc::limit::{
+    CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, PART_BYTES_MAX, STALL_TIMEOUT,
+};
 use crate::grpc::parts::Assembler;
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::{self, read_chunk_reply::Step};
@@ -61,12 +63,23 @@ impl NodeService for NodeStub {
             assembler: Assembler::default(),
             frames_left: 0,
         };
-        let Some(Step::Head(head)) = reading.step().await? else {
-            return Err(self.peer.nonsense("a chunk's head comes first"));
+        let (head, whole) = match reading.step().await? {
+            Some(Step::Head(head)) => (head, None),
+            Some(Step::Whole(wire::ReadWhole { head, frame })) => {
+                (head.unwrap_or_default(), Some(frame))
+            }
+            _ => return Err(self.peer.nonsense("a chunk's head comes first")),
         };
         let header: ChunkHeader = self.peer.take(need("header", head.header))?;
         let seal: ChunkSeal = self.peer.take(need("seal", head.seal))?;
         reading.frames_left = wanted.end.min(seal.frames).saturating_sub(wanted.start);
+        if let Some(frame) = whole {
+            if reading.frames_left != 1 || frame.len() > PART_BYTES_MAX {
+                return Err(self.peer.nonsense("not one short frame was asked for"));
+            }
+            let frames = stream::once(future::ready(Ok(frame))).boxed();
+            return Ok(ChunkRead { header, seal, frames });
+        }
         let frames = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
             let frame = reading.frame().await.transpose()?;
@@ -127,7 +140,9 @@ impl Reading {
                         return Ok(frame);
                     }
                 }
-                Some(Step::Head(_)) => return Err(self.peer.nonsense("a chunk has one head")),
+                Some(Step::Head(_) | Step::Whole(_)) => {
+                    return Err(self.peer.nonsense("a chunk has one head"));
+                }
                 None if !self.assembler.is_at_boundary() => {
                     return Err(self.peer.nonsense("a frame was not sent to its end"));
                 }

@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 
 use super::peer::Peer;
 use crate::grpc::error::from_status;
-use crate::grpc::limit::{SEAL_TIMEOUT, STALL_TIMEOUT};
+use crate::grpc::limit::{PART_BYTES_MAX, SEAL_TIMEOUT, STALL_TIMEOUT};
 use crate::grpc::parts::split;
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::{self, write_chunk_request::Step};
@@ -31,6 +31,43 @@ struct Sending {
 
 /// Sends one chunk and waits until the node has it.
 pub(super) async fn write_chunk(
+    mut client: NodeClient<Channel>,
+    peer: &Peer,
+    header: WriteHeader,
+    mut parts: WriteStream,
+) -> Result<()> {
+    if !may_be_whole(&header) {
+        return write_in_parts(client, peer, header, parts).await;
+    }
+    // One message costs a third of three, and of a small chunk that is most.
+    let first = parts.next().await;
+    let second = match &first {
+        Some(Ok(WritePart::Frame(frame))) if frame.len() <= PART_BYTES_MAX => parts.next().await,
+        _ => None,
+    };
+    if let (Some(Ok(WritePart::Frame(frame))), Some(Ok(WritePart::Seal(seal)))) = (&first, &second)
+    {
+        let whole = wire::WriteWhole {
+            header: Some(header.into()),
+            frame: frame.clone(),
+            seal: Some((*seal).into()),
+        };
+        let message = wire::WriteChunkRequest { step: Some(Step::Whole(whole)) };
+        let call = client.write_chunk(stream::once(future::ready(message)));
+        return peer.answer(SEAL_TIMEOUT, call, |_| Ok(())).await;
+    }
+    let parts = stream::iter(first.into_iter().chain(second)).chain(parts).boxed();
+    write_in_parts(client, peer, header, parts).await
+}
+
+/// Whether the chunk is one of a file so small that each may be one short
+/// frame.
+fn may_be_whole(header: &WriteHeader) -> bool {
+    let chunks = u64::from(header.chunk.shape.coding.data.max(1));
+    header.chunk.file_size.is_some_and(|size| size <= chunks * PART_BYTES_MAX as u64)
+}
+
+async fn write_in_parts(
     mut client: NodeClient<Channel>,
     peer: &Peer,
     header: WriteHeader,

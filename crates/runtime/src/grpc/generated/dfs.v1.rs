@@ -176,9 +176,19 @@ pub struct WriteHeader {
     #[prost(message, optional, tag = "2")]
     pub chunk: ::core::option::Option<ChunkHeader>,
 }
+/// A chunk of one short frame, at once. Nothing comes before or after it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WriteWhole {
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<WriteHeader>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub frame: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "3")]
+    pub seal: ::core::option::Option<ChunkSeal>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteChunkRequest {
-    #[prost(oneof = "write_chunk_request::Step", tags = "1, 2, 3")]
+    #[prost(oneof = "write_chunk_request::Step", tags = "1, 2, 3, 4")]
     pub step: ::core::option::Option<write_chunk_request::Step>,
 }
 /// Nested message and enum types in `WriteChunkRequest`.
@@ -191,6 +201,8 @@ pub mod write_chunk_request {
         Part(super::FramePart),
         #[prost(message, tag = "3")]
         Seal(super::ChunkSeal),
+        #[prost(message, tag = "4")]
+        Whole(super::WriteWhole),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -215,9 +227,17 @@ pub struct ReadHead {
     #[prost(message, optional, tag = "2")]
     pub seal: ::core::option::Option<ChunkSeal>,
 }
+/// The head and the only frame that was asked for, where it is short.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadWhole {
+    #[prost(message, optional, tag = "1")]
+    pub head: ::core::option::Option<ReadHead>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub frame: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadChunkReply {
-    #[prost(oneof = "read_chunk_reply::Step", tags = "1, 2")]
+    #[prost(oneof = "read_chunk_reply::Step", tags = "1, 2, 3")]
     pub step: ::core::option::Option<read_chunk_reply::Step>,
 }
 /// Nested message and enum types in `ReadChunkReply`.
@@ -228,6 +248,8 @@ pub mod read_chunk_reply {
         Head(super::ReadHead),
         #[prost(message, tag = "2")]
         Part(super::FramePart),
+        #[prost(message, tag = "3")]
+        Whole(super::ReadWhole),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{
-    ChunkRead, Error, FrameStream, Kind, NodeService, Result, WritePart, WriteStream,
+    ChunkRead, Error, FrameStream, Kind, NodeService, ReadRequest, Result, WriteHeader, WritePart,
+    WriteStream,
 };
+use dfs_core::data::chunk::ChunkSeal;
 use dfs_core::id::Handle;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, future, stream};
@@ -18,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::call::{Calls, checked};
 use crate::grpc::convert::{Checked, need, node};
 use crate::grpc::error::{from_status, to_status};
-use crate::grpc::limit::{FRAMES_READ_AHEAD, STALL_TIMEOUT};
+use crate::grpc::limit::{FRAMES_READ_AHEAD, PART_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::parts::{Assembler, split};
 use crate::grpc::wire::{self, node_server, read_chunk_reply, write_chunk_request};
 
@@ -55,12 +57,14 @@ impl node_server::Node for Adapter {
     ) -> Answer<wire::WriteChunkReply> {
         let mut incoming =
             Incoming { messages: request.into_inner(), assembler: Assembler::default() };
-        let header = match incoming.step().await.map_err(|error| to_status(&error))? {
-            Some(write_chunk_request::Step::Header(header)) => checked(header.try_into())?,
+        let (header, parts) = match incoming.step().await.map_err(|error| to_status(&error))? {
+            Some(write_chunk_request::Step::Header(header)) => {
+                (checked(header.try_into())?, incoming.into_parts())
+            }
+            Some(write_chunk_request::Step::Whole(whole)) => whole_parts(whole)?,
             _ => return Err(to_status(&out_of_place("a chunk's header comes first"))),
         };
         let service = self.service.clone();
-        let parts = incoming.into_parts();
         let call = async move { service.write_chunk(header, parts).await };
         self.calls.answer(call, |()| wire::WriteChunkReply {}).await
     }
@@ -69,10 +73,18 @@ impl node_server::Node for Adapter {
         &self,
         request: Request<wire::ReadChunkRequest>,
     ) -> Answer<Self::ReadChunkStream> {
-        let request = checked(request.into_inner().try_into())?;
+        let request: ReadRequest = checked(request.into_inner().try_into())?;
         let service = self.service.clone();
-        let read = self.calls.run(async move { service.read_chunk(request).await }).await?;
-        Ok(Response::new(self.send(read)))
+        let read = self.calls.run(async move {
+            let wanted = request.frames.clone();
+            let read = service.read_chunk(request).await?;
+            let count = wanted.end.min(read.seal.frames).saturating_sub(wanted.start);
+            if count == 1 { read_only_frame(read).await } else { Ok(Read::Many(read)) }
+        });
+        Ok(Response::new(match read.await? {
+            Read::One(head, frame) => send_one(head, frame),
+            Read::Many(read) => self.send(read),
+        }))
     }
 
     async fn delete_chunks(
@@ -125,8 +137,7 @@ impl Adapter {
     fn send(&self, read: ChunkRead) -> <Self as node_server::Node>::ReadChunkStream {
         use read_chunk_reply::Step;
         let reply = |step| Ok(wire::ReadChunkReply { step: Some(step) });
-        let head =
-            wire::ReadHead { header: Some(read.header.into()), seal: Some(read.seal.into()) };
+        let head = head_of(&read);
         let (sender, frames) = mpsc::channel(FRAMES_READ_AHEAD);
         let (end, ended) = oneshot::channel();
         self.calls.continue_with(async move {
@@ -143,6 +154,54 @@ impl Adapter {
         });
         stream::once(async move { reply(Step::Head(head)) }).chain(parts).boxed()
     }
+}
+
+/// What a read came to.
+enum Read {
+    /// The only frame that was asked for, already here.
+    One(wire::ReadHead, Bytes),
+    /// Others.
+    Many(ChunkRead),
+}
+
+fn head_of(read: &ChunkRead) -> wire::ReadHead {
+    wire::ReadHead { header: Some(read.header.clone().into()), seal: Some(read.seal.into()) }
+}
+
+/// Takes the only frame that was asked for; then nothing of the node is held
+/// for its reader any more.
+async fn read_only_frame(mut read: ChunkRead) -> Result<Read> {
+    let frame = timeout(STALL_TIMEOUT, read.frames.next()).await.map_err(|_| {
+        let text = format!("no frame could be read for {} s", STALL_TIMEOUT.as_secs());
+        Error::new(Kind::Unavailable, text)
+    })?;
+    let missing = || Error::new(Kind::Internal, "the only frame is missing");
+    let frame = frame.ok_or_else(missing)??;
+    Ok(Read::One(head_of(&read), frame))
+}
+
+/// Sends head and frame: at once where the frame is short.
+fn send_one(head: wire::ReadHead, frame: Bytes) -> <Adapter as node_server::Node>::ReadChunkStream {
+    use read_chunk_reply::Step;
+    let reply = |step| Ok(wire::ReadChunkReply { step: Some(step) });
+    if frame.len() <= PART_BYTES_MAX {
+        let whole = wire::ReadWhole { head: Some(head), frame };
+        return stream::once(future::ready(reply(Step::Whole(whole)))).boxed();
+    }
+    let parts = split(frame).map(move |part| reply(Step::Part(part)));
+    stream::iter(std::iter::once(reply(Step::Head(head))).chain(parts)).boxed()
+}
+
+/// A chunk that came in one message.
+fn whole_parts(whole: wire::WriteWhole) -> std::result::Result<(WriteHeader, WriteStream), Status> {
+    let wire::WriteWhole { header, frame, seal } = whole;
+    let header = checked(need("header", header))?;
+    let seal: ChunkSeal = checked(need("seal", seal))?;
+    if frame.len() > PART_BYTES_MAX {
+        return Err(to_status(&out_of_place("a frame in one message is short")));
+    }
+    let parts = [Ok(WritePart::Frame(frame)), Ok(WritePart::Seal(seal))];
+    Ok((header, stream::iter(parts).boxed()))
 }
 
 /// Takes frames and hands them on, until there are no more or nobody is there
@@ -215,9 +274,9 @@ impl Incoming {
                     let seal = seal.map_err(|bad| out_of_place(&bad.to_string()))?;
                     return Ok(Some(WritePart::Seal(seal)));
                 }
-                Some(write_chunk_request::Step::Header(_)) => {
-                    return Err(out_of_place("a chunk has one header"));
-                }
+                Some(
+                    write_chunk_request::Step::Header(_) | write_chunk_request::Step::Whole(_),
+                ) => return Err(out_of_place("a chunk has one header")),
                 None => return Ok(None),
             }
         }
