@@ -14,9 +14,9 @@ use dfs_simulation::sweep::sweep;
 /// something are among them or in [`FOUND_SOMETHING`].
 const SEEDS: RangeInclusive<u64> = 0..=799;
 /// Seeds that found what was mended since.
-const FOUND_SOMETHING: [u64; 22] = [
+const FOUND_SOMETHING: [u64; 25] = [
     870, 986, 1195, 1228, 1256, 1402, 1490, 2408, 6499, 7491, 8223, 8532, 13_526, 17_900, 18_854,
-    27_498, 27_963, 32_086, 34_569, 40_660, 58_491, 60_984,
+    27_498, 27_963, 32_086, 34_569, 40_660, 58_491, 60_984, 62_470, 70_723, 77_014,
 ];
 /// Runs that shrinking a failure may take.
 const SHRINK_RUNS_MAX: u32 = 150;

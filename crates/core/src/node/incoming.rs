@@ -1,7 +1,8 @@
 //! A chunk that is coming in, frame by frame, from a client or from peers.
 //!
-//! One of at most one frame stays in memory and goes into a pack; a longer
-//! one is written as it comes. Dropped before its seal, it leaves nothing.
+//! One of at most one frame stays in memory until its seal, and goes into a
+//! pack where it is short; a longer one is written as it comes. Dropped before
+//! its seal, it leaves nothing.
 
 use std::sync::Arc;
 
@@ -11,6 +12,11 @@ use super::store::{Claim, Draft, SmallDraft, Store};
 use crate::api::{Error, Result};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
 use crate::env::{Env, Work, run, run_over};
+
+/// A stored frame that is longer than this gets a file of its own: writing it
+/// past the page cache saves more than sharing a sync does. Measured with
+/// files of 1 MiB.
+const PACKED_BYTES_MAX: usize = 512 << 10;
 
 /// A chunk of which some frames have come.
 pub(super) struct Incoming {
@@ -60,6 +66,14 @@ impl Incoming {
     pub(super) async fn seal(self, seal: ChunkSeal, must_read_back: bool) -> Result<()> {
         let Self { env, store, came } = self;
         match came {
+            Came::Little(claim, header, Some(frame)) if frame.len() > PACKED_BYTES_MAX => {
+                let job = move || {
+                    let mut draft = Draft::begin(claim, header)?;
+                    draft.append(&frame)?;
+                    publish(draft, seal, must_read_back)
+                };
+                run(&*env.pool, Work::Disk, job).await
+            }
             Came::Little(claim, header, frame) => {
                 let bytes = frame.as_ref().map_or(0, Bytes::len);
                 let job = move || SmallDraft::new(claim, header, frame, &seal);
@@ -69,16 +83,18 @@ impl Incoming {
                 }
                 store.put_small(draft).await
             }
-            Came::Much(mut draft) => {
-                let job = move || {
-                    draft.finish(&seal)?;
-                    if must_read_back {
-                        draft.read_back(&seal)?;
-                    }
-                    draft.publish()
-                };
+            Came::Much(draft) => {
+                let job = move || publish(draft, seal, must_read_back);
                 run(&*env.pool, Work::Disk, job).await
             }
         }
     }
+}
+
+fn publish(mut draft: Draft, seal: ChunkSeal, must_read_back: bool) -> Result<()> {
+    draft.finish(&seal)?;
+    if must_read_back {
+        draft.read_back(&seal)?;
+    }
+    draft.publish()
 }

@@ -30,12 +30,6 @@ pub(super) enum NodeTrouble {
     Failed(String),
 }
 
-impl NodeTrouble {
-    pub(super) fn is_failed(&self) -> bool {
-        matches!(self, Self::Failed(_))
-    }
-}
-
 impl Findings {
     /// Takes note of why a copy could not be read.
     pub(super) fn note(&self, handle: Handle, node: &NodeId, error: &Error) {

@@ -325,8 +325,10 @@ impl<'a> Lane<'a> {
                     Some(Kind::NotFound) => copy.state == NodeState::Online,
                     _ => false,
                 };
-                let has_failed = why_not.is_some()
-                    || findings.node(&copy.node).is_some_and(|trouble| trouble.is_failed());
+                // Of this chunk's own copies, each has failed somehow; a slow
+                // node, too, has proved nothing.
+                let has_failed =
+                    other == *slot || why_not.is_some() || findings.node(&copy.node).is_some();
                 let may_be_there = matches!(copy.presence, CopyState::Held | CopyState::Unknown);
                 is_away |= !is_lost && may_be_there && (!is_here || has_failed);
                 if other == *slot || !is_here || why_not.is_some() {
@@ -338,7 +340,10 @@ impl<'a> Lane<'a> {
         words.sort();
         words.dedup();
         let (kind, fix) = if is_away {
-            (Kind::Unavailable, "start the nodes that are away and try again")
+            (
+                Kind::Unavailable,
+                "start the nodes that are away, or wait for those that are slow, and try again",
+            )
         } else {
             (Kind::Integrity, "too many of its copies are lost: restore it from elsewhere")
         };
