@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 /// The most buffers kept. Most of them are frames in flight anyway.
-const KEPT_MAX: usize = 32;
+const KEPT_MAX: usize = 64;
 /// How many kept buffers one search looks at.
-const LOOKED_AT_MAX: usize = 8;
+const LOOKED_AT_MAX: usize = 16;
 /// A smaller buffer is not worth keeping.
 const KEPT_BYTES_MIN: usize = 256 << 10;
 

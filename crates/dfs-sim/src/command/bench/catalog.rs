@@ -55,6 +55,7 @@ pub(super) async fn measure(
     let folder = folder.join("catalog");
     let mut growing = Growing::begin(&folder).map_err(other)?;
     let mut result = CatalogResult { in_flight: IN_FLIGHT, ..CatalogResult::default() };
+    let mut resident = Vec::new();
     for files in SIZES {
         let (grown, size) = tokio::task::spawn_blocking(move || {
             let size = growing.grow_to(files);
@@ -63,22 +64,23 @@ pub(super) async fn measure(
         .await
         .map_err(other)?;
         growing = grown;
+        resident.push(resident_bytes());
         result.sizes.push(size.map_err(other)?);
         step();
     }
     let chunks = growing.files;
+    // Of the last step, in which the catalog grew most: what is there anyway,
+    // the ledger's cache above all, was there before.
+    if let [.., Some(before), Some(after)] = resident[..] {
+        let added = SIZES[SIZES.len() - 1] - SIZES[SIZES.len() - 2];
+        result.memory_bytes_per_chunk = Some(after.saturating_sub(before) as f64 / added as f64);
+    }
     drop(growing);
-    let before = resident_bytes();
     let world = RealWorld::new(Runtime::current());
     let (env, tasks) = world.env(&folder, None).map_err(other)?;
     let start = Instant::now();
     let coordinator = Coordinator::open(env, settings()).await.map_err(other)?;
     result.load_seconds = start.elapsed().as_secs_f64();
-    let memory = resident_bytes().zip(before);
-    result.memory_bytes_per_chunk =
-        memory.map(|(after, before)| after.saturating_sub(before) as f64 / chunks as f64);
-    let running = coordinator.clone();
-    tasks.run(async move { drop(running.run().await) });
     step();
     ask(&coordinator, chunks, &mut result).await?;
     tasks.abort_all();

@@ -42,6 +42,8 @@ use store::Store;
 
 /// As many nodes as the widest policy needs.
 const NODES: u8 = 9;
+/// As many as a small team has: all of them share one disk here.
+const SMALL_NODES: u8 = 3;
 /// What was removed goes soon: three copies of a large file are enough.
 const DELETE_GRACE: Duration = Duration::from_secs(1);
 /// Free bytes that are needed, by the size of a large file.
@@ -103,12 +105,12 @@ async fn measure(
         }
         BenchPart::Large => {
             let limits = bench.limits.as_ref();
-            let (store, cluster) = store(args, &folder.join("large")).await?;
+            let (store, cluster) = store(args, NODES, &folder.join("large")).await?;
             bench.large = large::measure(&store, folder, args.size.0, limits, step).await?;
             stop(cluster).await;
         }
         BenchPart::Small => {
-            let (store, cluster) = store(args, &folder.join("small")).await?;
+            let (store, cluster) = store(args, SMALL_NODES, &folder.join("small")).await?;
             bench.small = small::measure(&store, step).await?;
             stop(cluster).await;
         }
@@ -194,7 +196,10 @@ fn machine(args: &BenchArgs) -> Machine {
         cores: cores(),
         memory_bytes,
         cluster: args.coord.clone().unwrap_or_else(|| {
-            format!("{NODES} nodes and a coordinator, a process each, on this machine")
+            format!(
+                "its own, {NODES} nodes ({SMALL_NODES} for small files) and a coordinator, a process \
+                 each, on this machine"
+            )
         }),
     }
 }
@@ -218,6 +223,7 @@ fn cluster_policy(spec: PolicySpec, repair_after: Duration) -> ClusterPolicy {
 /// The cluster that is measured; with its processes where it is its own.
 async fn store(
     args: &BenchArgs,
+    nodes: u8,
     folder: &Path,
 ) -> Result<(Store, Option<ProcessCluster>), Failure> {
     if let Some(address) = &args.coord {
@@ -225,7 +231,7 @@ async fn store(
     }
     std::fs::create_dir_all(folder).map_err(|e| Failure::local("make the folder", folder, &e))?;
     let policy = cluster_policy(large::spec(2, ParitySpec::None), Duration::from_secs(60));
-    let cluster = ProcessCluster::start(folder, NODES, &policy).await?;
+    let cluster = ProcessCluster::start(folder, nodes, &policy).await?;
     Ok((own_store(&cluster), Some(cluster)))
 }
 
