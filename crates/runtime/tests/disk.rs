@@ -142,3 +142,28 @@ fn errors_name_the_path() {
     let error = disk.open("chunks/0a/x", Access::Random).err().expect("not there");
     assert!(error.to_string().starts_with("chunks/0a/x: "), "{error}");
 }
+
+/// As a get brings them: whole frames at their places, each when it comes.
+#[test]
+fn large_pieces_are_written_in_any_order() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+    let disk = RealDisk::open(folder.path(), None).expect("open");
+    let bytes = dfs_simulation::rng::Rng::new(10).bytes((7 << 20) + 4321);
+    for size in [1 << 20, 3 << 20, (1 << 20) + 8192, (1 << 20) + 4096 + 17] {
+        let name = format!("{size}");
+        let file = disk.create(&name, Access::Sequential).expect("create");
+        let mut pieces: Vec<(usize, &[u8])> = (0..).step_by(size).zip(bytes.chunks(size)).collect();
+        pieces.rotate_left(2);
+        pieces.swap(0, 1);
+        for (offset, piece) in &pieces {
+            file.write_at(*offset as u64, piece).expect("write");
+            // A second time, as after a source that was bad.
+            file.write_at(*offset as u64, piece).expect("write again");
+        }
+        file.sync().expect("sync");
+        assert_eq!(file.len().expect("length"), bytes.len() as u64);
+        drop(file);
+        let text = std::fs::read(folder.path().join(&name)).expect("the file");
+        assert!(text == bytes, "pieces of {size}");
+    }
+}

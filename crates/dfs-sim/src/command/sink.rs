@@ -1,15 +1,16 @@
 //! Where the bytes of a `get` go: a file that appears whole or not at all,
 //! or a pipe.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::client::Sink;
+use dfs_core::env::{Access, File};
+use dfs_runtime::disk::create_target;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::exit::{Code, Failure};
@@ -22,7 +23,7 @@ const NAMES_TRIED_MAX: u32 = 100;
 /// A file under way: written beside its place under another name, which goes
 /// when this is dropped.
 pub(super) struct FileSink {
-    file: Arc<File>,
+    file: Arc<dyn File>,
     temporary: Option<PathBuf>,
     target: PathBuf,
     writes: JoinSet<io::Result<()>>,
@@ -44,10 +45,10 @@ impl FileSink {
             let base: String = base.chars().take(50).collect();
             let name = format!(".{base}.{}-{attempt}.part", std::process::id());
             let temporary = target.with_file_name(name);
-            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            match create_target(&temporary, Access::Sequential) {
                 Ok(file) => {
                     return Ok(Self {
-                        file: Arc::new(file),
+                        file: Arc::from(file),
                         temporary: Some(temporary),
                         target: target.to_owned(),
                         writes: JoinSet::new(),
@@ -71,7 +72,7 @@ impl FileSink {
             flatten(written).map_err(|e| failed(&e))?;
         }
         let file = self.file.clone();
-        flatten(spawn_blocking(move || file.sync_data()).await).map_err(|e| failed(&e))?;
+        flatten(spawn_blocking(move || file.sync()).await).map_err(|e| failed(&e))?;
         let Some(temporary) = &self.temporary else { return Ok(()) };
         if !is_forced {
             // A link never takes the place of a file that came meanwhile.
@@ -112,7 +113,7 @@ impl Sink for FileSink {
             flatten(written)?;
         }
         let file = self.file.clone();
-        self.writes.spawn_blocking(move || file.write_all_at(&bytes, offset));
+        self.writes.spawn_blocking(move || file.write_at(offset, &bytes));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dfs_core::env::{Access, File};
 use rustix::fs::{Advice, OFlags, fadvise};
 
-use super::aligned::{READ_SIZE, align_down, align_up, with_buffer};
+use super::aligned::{DIRECT_SIZE, READ_SIZE, align_down, align_up, with_buffer};
 use super::name_error;
 use super::quota::Quota;
 use super::staged::{Staged, Ways};
@@ -189,6 +189,13 @@ impl File for RealFile {
         let at_end = state.staged.as_ref().map_or(state.len, Staged::end) == offset;
         let written = match shared.ways() {
             Some(ways) if at_end => shared.append_staged(&ways, &mut state, bytes),
+            // Large pieces in any order, as a get brings them.
+            Some(ways) if is_aligned(offset) && bytes.len() >= DIRECT_SIZE => {
+                shared.flush(&mut state).and_then(|()| {
+                    state.staged = None;
+                    write_directly(&ways, offset, bytes)
+                })
+            }
             _ => shared.flush(&mut state).and_then(|()| {
                 state.staged = None;
                 shared.plain.write_all_at(bytes, offset)
@@ -269,6 +276,32 @@ impl Drop for Shared {
             }
         }
     }
+}
+
+fn is_aligned(offset: u64) -> bool {
+    offset == align_down(offset)
+}
+
+/// Writes past the page cache what fills whole blocks, and the rest through
+/// it. `offset` is aligned.
+fn write_directly(ways: &Ways<'_>, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut offset = offset;
+    for piece in bytes.chunks(READ_SIZE) {
+        let aligned = usize::try_from(align_down(piece.len() as u64)).expect("a piece is short");
+        let (whole, rest) = piece.split_at(aligned);
+        let written = with_buffer(|buffer| {
+            let area = &mut buffer.as_mut_slice()[..aligned];
+            area.copy_from_slice(whole);
+            ways.direct.write_all_at(area, offset)
+        });
+        if written.is_err() {
+            // Refused or failed: the other way does it, or gives the reason.
+            ways.plain.write_all_at(whole, offset)?;
+        }
+        ways.plain.write_all_at(rest, offset + aligned as u64)?;
+        offset += piece.len() as u64;
+    }
+    Ok(())
 }
 
 fn refuse_failed(state: &State) -> io::Result<()> {

@@ -23,10 +23,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dfs_core::client::{Client, ClientSettings};
-use dfs_core::env::{Disk, Durability};
+use dfs_core::env::{Disk, Durability, WallClock};
 use dfs_core::policy::{ParitySpec, PlacementStrategy, PolicySpec};
-use dfs_runtime::RealWorld;
 use dfs_runtime::disk::RealDisk;
+use dfs_runtime::{RealWorld, SystemWallClock};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -187,10 +187,8 @@ fn check_space(folder: &Path, bytes: u64, parts: &[BenchPart]) -> Result<(), Fai
 
 fn machine(args: &BenchArgs) -> Machine {
     let (processor, memory_bytes) = meter::machine();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
     Machine {
-        date: time::rfc3339(now_ms),
+        date: time::rfc3339(SystemWallClock.now_ms()),
         version: env!("CARGO_PKG_VERSION"),
         processor,
         cores: cores(),
