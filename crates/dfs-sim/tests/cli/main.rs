@@ -1,6 +1,7 @@
 //! The program as its users meet it: real processes, real sockets, real disks.
 
 mod bad_input;
+mod bench;
 mod exit_code;
 mod founding;
 mod harness;

@@ -1,0 +1,47 @@
+//! `dfs-sim bench`: what it measures is not judged here, only that it does,
+//! and what it leaves.
+
+use std::fs;
+
+use super::harness::{Answer, program};
+
+fn bench(args: &[&str]) -> Answer {
+    Answer::of(program().arg("bench").args(args))
+}
+
+#[test]
+fn large_files_are_measured_told_and_removed() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let page = folder.path().join("bench.html");
+    let (data, html) = (folder.path().to_str().expect("text"), page.to_str().expect("text"));
+    let args = ["--only", "large", "--size", "4M", "--data", data, "--html", html, "--json"];
+    let answer = bench(&args).ended(0).json();
+    let runs = answer["large"].as_array().expect("a list");
+    assert_eq!(runs.len(), 16, "eight kinds, put and get");
+    for run in runs {
+        assert_eq!(run["bytes"], 4 << 20);
+        assert!(run["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{run}");
+        assert!(run["used"]["nodes_cpu_seconds"].is_number(), "{run}");
+        assert!(run["limit_cpu_seconds_per_gb"].is_null(), "limits were not asked for");
+    }
+    let of = |policy: &str| {
+        let is_it = |run: &&serde_json::Value| run["policy"] == policy && run["data"] == "random";
+        runs.iter().find(is_it).expect("it was measured")["raw_bytes"].as_u64().expect("bytes")
+    };
+    assert!(of("R=3") > 3 * (4 << 20) && of("rs:4+2") < 2 * (4 << 20));
+    let text = fs::read_to_string(&page).expect("the page");
+    assert!(text.contains("<svg") && !text.contains("http"), "it needs no network");
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();
+    assert_eq!(left.len(), 1, "only the page is left: {left:?}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_with_the_way_out() {
+    let refused = bench(&["--coord", "127.0.0.1:9", "--only", "failure"]).ended(2);
+    refused.complained(&["a cluster of its own only"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("text");
+    let refused = bench(&["--only", "large", "--size", "900T", "--data", data]).ended(9);
+    refused.complained(&["of free space are needed", "--data"]);
+    bench(&["--only", "everything"]).ended(2).complained(&["limits", "catalog"]);
+}
