@@ -12,6 +12,7 @@ mod get;
 mod ls;
 mod mv;
 mod node;
+mod noise;
 mod policy;
 mod processes;
 mod put;

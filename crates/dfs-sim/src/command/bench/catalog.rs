@@ -25,9 +25,9 @@ use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
 
 use super::large::spec;
-use super::material::Noise;
 use super::meter::resident_bytes;
 use super::result::{CatalogResult, CatalogSize, Percentiles};
+use crate::command::noise::Noise;
 use crate::exit::{Code, Failure};
 
 /// The catalog is looked at with so many files in it.

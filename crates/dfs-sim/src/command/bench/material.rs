@@ -9,23 +9,11 @@ use bytes::Bytes;
 use dfs_core::env::File;
 
 use super::budget::Data;
+use crate::command::noise::Noise;
 
 /// Bytes after which a file repeats itself: far more than LZ4 looks back, and
 /// no frame is compressed by another.
 const PERIOD_BYTES: usize = 32 << 20;
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(super) struct Noise(pub(super) u64);
-
-impl Noise {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-}
 
 /// `len` bytes of this kind, the same for the same seed.
 pub(super) fn bytes(data: Data, seed: u64, len: usize) -> Vec<u8> {

@@ -8,6 +8,7 @@ use dfs_core::data::digest::{Digest, Hasher};
 use tokio::task::spawn_blocking;
 
 use super::below;
+use crate::command::noise::Noise;
 use crate::exit::{Code, Failure};
 
 /// The size of the file that is made when none is given.
@@ -74,17 +75,4 @@ fn make(path: &Path) -> io::Result<Digest> {
     }
     file.flush()?;
     Ok(hasher.finish())
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
 }
