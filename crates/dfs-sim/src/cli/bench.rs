@@ -9,8 +9,9 @@ use super::{AnswerArgs, ByteSize};
 const EXAMPLES: &str = "\
 First this machine's limits: what copying, hashing, compressing, coding, sending
 and syncing cost by themselves. Then the store on it, and for each figure its
-ratio to the limit that those parts allow. Files of its own are stored and
-removed; no other file is touched.
+ratio to the limit that those parts allow. Files of its own are stored under
+dfs-sim-bench-…/ and removed; where it is stopped midway they stay, on a cluster
+that is not its own. No other file is touched.
 
 Examples:
   dfs-sim bench

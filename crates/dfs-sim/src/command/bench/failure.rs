@@ -56,6 +56,7 @@ pub(super) async fn measure(
     let mut cluster =
         ProcessCluster::start(&data, NODES, &cluster_policy(kind.spec, REPAIR_AFTER)).await?;
     let mut store = own_store(&cluster);
+    store.until_online(NODES).await?;
     let name = store.name("file");
     let (put, file) = store.put(&path, &name, kind, limits).await?;
     step();

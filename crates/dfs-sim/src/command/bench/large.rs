@@ -9,6 +9,7 @@ use super::material;
 use super::result::{Large, Limits};
 use super::store::{Kind, Store, policy_name};
 use crate::exit::Failure;
+use crate::output;
 
 /// How often each is done; the one in the middle by its time counts.
 const RUNS: usize = 3;
@@ -38,6 +39,16 @@ pub(super) fn spec(replication: u8, parity: ParitySpec) -> PolicySpec {
     PolicySpec { replication, parity, compression, chunk_size }
 }
 
+/// Nodes without which a policy is refused.
+fn nodes_needed(spec: PolicySpec) -> usize {
+    usize::from(match spec.parity {
+        ParitySpec::None => spec.replication,
+        ParitySpec::XorAuto => 2,
+        ParitySpec::Xor { data } => data + 1,
+        ParitySpec::ReedSolomon { data, parity } => data + parity,
+    })
+}
+
 /// Puts and gets a file of each kind; `step` hears of each that is done.
 pub(super) async fn measure(
     store: &Store,
@@ -49,7 +60,17 @@ pub(super) async fn measure(
     let mut results = Vec::new();
     let mut made: Option<Data> = None;
     let path = folder.join("large-file");
+    let nodes = store.nodes_online().await?;
     for kind in kinds() {
+        if nodes_needed(kind.spec) > nodes {
+            output::note(format!(
+                "bench: {} is left out: it needs {} nodes, {nodes} are online",
+                policy_name(kind.spec),
+                nodes_needed(kind.spec)
+            ));
+            step();
+            continue;
+        }
         if made != Some(kind.data) {
             let target = path.clone();
             let make = move || material::make(&target, kind.data, bytes);

@@ -230,7 +230,9 @@ async fn store(
     std::fs::create_dir_all(folder).map_err(|e| Failure::local("make the folder", folder, &e))?;
     let policy = cluster_policy(large::spec(2, ParitySpec::None), Duration::from_secs(60));
     let cluster = ProcessCluster::start(folder, nodes, &policy).await?;
-    Ok((own_store(&cluster), Some(cluster)))
+    let store = own_store(&cluster);
+    store.until_online(nodes).await?;
+    Ok((store, Some(cluster)))
 }
 
 fn own_store(cluster: &ProcessCluster) -> Store {

@@ -3,20 +3,25 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dfs_core::api::{Error, FileInfo, PolicyOverrides, PutMode, Remove};
+use dfs_core::api::{Error, FileInfo, NodeState, PolicyOverrides, PutMode, Remove};
 use dfs_core::client::{Client, ClientError, Progress, PutOptions, Sink, Source};
 use dfs_core::name::FileName;
 use dfs_core::policy::PolicySpec;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::budget::{self, Data, Shares};
 use super::meter::Meter;
 use super::result::{Large, Limits, Used};
 use crate::command::source;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
+
+/// How long nodes may take until they are online, and how often it is looked.
+const ONLINE_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The store under measurement.
 pub(super) struct Store {
@@ -54,6 +59,26 @@ impl Store {
             is_strict: true,
             allow_unsafe: false,
         }
+    }
+
+    /// Nodes that take chunks now.
+    pub(super) async fn nodes_online(&self) -> Result<usize, Failure> {
+        let asked = self.client.call(|coordinator| async move { coordinator.status().await });
+        let status = asked.await.map_err(refused)?;
+        Ok(status.nodes.iter().filter(|node| node.state == NodeState::Online).count())
+    }
+
+    /// Waits until so many nodes take chunks.
+    pub(super) async fn until_online(&self, nodes: u8) -> Result<(), Failure> {
+        let start = Instant::now();
+        while self.nodes_online().await? < usize::from(nodes) {
+            if start.elapsed() > ONLINE_WITHIN {
+                let text = format!("not all of {nodes} nodes were online within {ONLINE_WITHIN:?}");
+                return Err(Failure::new(Code::Unavailable, text));
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// Puts the local file `path` under `name`.
