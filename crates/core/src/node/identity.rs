@@ -76,9 +76,14 @@ impl Identity {
     }
 
     /// Whether the folder of `disk` has an identity that cannot be used: it is
-    /// damaged, or the device does not read it.
+    /// damaged, or the device does not read it. That of a later build is
+    /// another's, and to be left alone.
     pub(super) fn is_lost(disk: &dyn Disk) -> bool {
-        Self::read(disk).is_err() && Self::read(disk).is_err()
+        let cannot_be_read = || match Self::read(disk) {
+            Ok(_) | Err(IdentityError::Newer(_)) => false,
+            Err(IdentityError::Disk(_) | IdentityError::Damaged(_)) => true,
+        };
+        cannot_be_read() && cannot_be_read()
     }
 
     /// Makes this the folder's identity, durably.

@@ -12,7 +12,6 @@ mod get;
 mod ls;
 mod mv;
 mod node;
-mod noise;
 mod policy;
 mod processes;
 mod put;

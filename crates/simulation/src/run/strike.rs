@@ -51,7 +51,7 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
         }
         Harm::Away => {
             let may_go = run.guard.borrow().may_go(&nodes) || run.scenario.beyond_tolerance;
-            if !may_go || is_filling_an_unmounted_disk(run, fault, &nodes) {
+            if !may_go || is_disk_being_filled(run, fault, &nodes) {
                 return run.count_left_out(fault);
             }
             from = begin(run, fault);
@@ -76,7 +76,7 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
 /// Whether the fault would take away a disk that was put in as a replacement:
 /// the operator would have the mount point filled instead, and the node would
 /// rightly be refused once the disk is back.
-fn is_filling_an_unmounted_disk(run: &Run<'_>, fault: &Fault, nodes: &[String]) -> bool {
+fn is_disk_being_filled(run: &Run<'_>, fault: &Fault, nodes: &[String]) -> bool {
     let replaced = run.replaced.borrow();
     fault.what == FaultKind::Unmount && nodes.iter().any(|node| replaced.contains(node))
 }

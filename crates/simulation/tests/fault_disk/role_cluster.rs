@@ -235,3 +235,24 @@ fn an_identity_that_cannot_be_read_any_more_is_written_anew() {
         });
     }
 }
+
+/// A folder that a later build made is another's, whatever trouble there is.
+#[test]
+fn an_identity_of_a_later_build_is_never_written_over() {
+    World::run(10, async |world| {
+        let cluster = Cluster::start(world, patient()).await;
+        let disk = cluster.host("n2").disk().clone();
+        let text = disk.read_file("identity").expect("it is there");
+        let text = String::from_utf8(text).expect("it is text");
+        let later = text.replace("node identity 1\n", "node identity 2\n");
+        assert_ne!(later, text);
+        disk.plant_file("identity", later.as_bytes());
+        disk.fail_next(Call::Write, ErrorKind::Other, 1);
+        for number in 0..3 {
+            cluster.put(&format!("trouble{number}"), &[7; 900]).await.expect("put elsewhere");
+        }
+        assert_eq!(count(&disk, "write failed"), 1, "the node is in trouble");
+        cluster.pass(5 * MINUTE).await;
+        assert_eq!(disk.read_file("identity").expect("it is there"), later.as_bytes());
+    });
+}

@@ -20,6 +20,7 @@ use dfs_core::name::FileName;
 use dfs_core::policy::{Coding, Compression, ParitySpec, PlacementStrategy, Policy, StripeShape};
 use dfs_runtime::RealWorld;
 use dfs_runtime::disk::RealDisk;
+use dfs_simulation::rng::Rng;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::runtime::Handle as Runtime;
 use tokio::time::Instant;
@@ -27,7 +28,6 @@ use tokio::time::Instant;
 use super::large::spec;
 use super::meter::resident_bytes;
 use super::result::{CatalogResult, CatalogSize, Percentiles};
-use crate::command::noise::Noise;
 use crate::exit::{Code, Failure};
 
 /// The catalog is looked at with so many files in it.
@@ -102,7 +102,7 @@ async fn ask(
 ) -> Result<(), Failure> {
     // Each file once, and once more under its other name.
     let mut commands = Vec::with_capacity(COMMANDS);
-    let mut noise = Noise(5);
+    let mut rng = Rng::new(5);
     for number in 0..COMMANDS as u64 {
         let file = number * (files / COMMANDS as u64).max(1) % files;
         let (from, to) = (file_name(file), other_name(file));
@@ -118,7 +118,7 @@ async fn ask(
     let renamed = (files / COMMANDS as u64).max(1);
     let lookups = (0..LOOKUPS)
         .map(|_| {
-            let file = noise.next() % (COMMANDS as u64).min(files / renamed) * renamed;
+            let file = rng.next_u64() % (COMMANDS as u64).min(files / renamed) * renamed;
             Lookup { name: other_name(file), version: None, first_stripe: 0 }
         })
         .collect();
@@ -241,8 +241,8 @@ impl Growing {
             }
         }
         let each_us = |seconds: f64| seconds * 1e6 / measured.max(1) as f64;
-        let mut noise = Noise(files);
-        let names: Vec<FileName> = (0..CALLS).map(|_| file_name(noise.next() % files)).collect();
+        let mut rng = Rng::new(files);
+        let names: Vec<FileName> = (0..CALLS).map(|_| file_name(rng.next_u64() % files)).collect();
         let start = Instant::now();
         let mut found = 0;
         for name in &names {

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use dfs_core::env::File;
+use dfs_simulation::rng::Rng;
 
 use super::budget::Data;
-use crate::command::noise::Noise;
 
 /// Bytes after which a file repeats itself: far more than LZ4 looks back, and
 /// no frame is compressed by another.
@@ -17,21 +17,14 @@ const PERIOD_BYTES: usize = 32 << 20;
 
 /// `len` bytes of this kind, the same for the same seed.
 pub(super) fn bytes(data: Data, seed: u64, len: usize) -> Vec<u8> {
-    let mut noise = Noise(seed);
+    let mut rng = Rng::new(seed);
     match data {
-        Data::Random => {
-            let mut bytes = Vec::with_capacity(len + 8);
-            while bytes.len() < len {
-                bytes.extend_from_slice(&noise.next().to_le_bytes());
-            }
-            bytes.truncate(len);
-            bytes
-        }
+        Data::Random => rng.bytes(len),
         Data::Text => {
             let mut text = String::with_capacity(len + 100);
             let mut row = 0;
             while text.len() < len {
-                let (user, took) = (noise.next() % 10_000, noise.next() % 1000);
+                let (user, took) = (rng.below(10_000), rng.below(1000));
                 writeln!(text, "row {row:>8}: user {user:>4} waited {took:>3} ms for an answer")
                     .expect("writing to a string cannot fail");
                 row += 1;

@@ -29,7 +29,11 @@ pub(super) fn print(part: BenchPart, bench: &Bench) -> io::Result<()> {
             "This machine, each part by itself, all cores at work",
             bench.limits.as_ref().map(limit_lines),
         ),
-        BenchPart::Large => ("Large files", Some(large_lines(bench.large.iter()))),
+        BenchPart::Large => {
+            let mut lines = large_lines(bench.large.iter());
+            lines.extend(LARGE_LEGEND.map(String::from));
+            ("Large files", Some(lines))
+        }
         BenchPart::Small => ("Many small files", Some(small_lines(&bench.small))),
         BenchPart::Failure => ("A node gone", bench.failure.as_ref().map(failure_lines)),
         BenchPart::Catalog => {
@@ -63,6 +67,12 @@ fn limit_lines(limits: &Limits) -> Vec<String> {
     lines
 }
 
+/// What the columns of large files say.
+const LARGE_LEGEND: [&str; 2] = [
+    "  CPU-s/GB: of all processes. LIMIT: what its parts cost by themselves. TIME: the",
+    "  time that cores or disk need at least, by the time it took. CLIENT, NODE: memory.",
+];
+
 /// Policy, what it took, and how far that is from the limit.
 fn large_lines<'a>(runs: impl Iterator<Item = &'a Large>) -> Vec<String> {
     let mut grid = Grid::new(&[
@@ -91,15 +101,7 @@ fn large_lines<'a>(runs: impl Iterator<Item = &'a Large>) -> Vec<String> {
             run.used.node_peak_bytes.map_or_else(dash, size::bytes),
         ]);
     }
-    let mut lines = grid.lines("  ");
-    lines.push(
-        "  CPU-s/GB: of all processes. LIMIT: what its parts cost by themselves. TIME: the".into(),
-    );
-    lines.push(
-        "  time that cores or disk need at least, by the time it took. CLIENT, NODE: memory."
-            .into(),
-    );
-    lines
+    grid.lines("  ")
 }
 
 fn small_lines(runs: &[Small]) -> Vec<String> {
@@ -141,9 +143,8 @@ fn failure_lines(failure: &FailureResult) -> Vec<String> {
     healthy.verb = "get";
     degraded.verb = "get, degraded";
     let mut lines = large_lines([&failure.put, &healthy, &degraded].into_iter());
-    lines.truncate(lines.len() - 2);
     lines.push(format!(
-        "  degraded by healthy: {} times the CPU; a range of 1 MiB: {}, degraded {}",
+        "  degraded by healthy: {} times the CPU; ranges of 1 MiB over the file: {}, degraded {}",
         number(failure.degraded_cpu_ratio, 2),
         times(failure.range_ms),
         times(failure.degraded_range_ms)

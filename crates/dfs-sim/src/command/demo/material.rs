@@ -5,10 +5,10 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use dfs_core::data::digest::{Digest, Hasher};
+use dfs_simulation::rng::Rng;
 use tokio::task::spawn_blocking;
 
 use super::below;
-use crate::command::noise::Noise;
 use crate::exit::{Code, Failure};
 
 /// The size of the file that is made when none is given.
@@ -55,18 +55,18 @@ fn hash(path: &Path) -> io::Result<Digest> {
 fn make(path: &Path) -> io::Result<Digest> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut hasher = Hasher::default();
-    let mut noise = Noise(0x0df5_51b5);
+    let mut rng = Rng::new(0x0df5_51b5);
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     for number in 0..SIZE / PIECE_BYTES {
         piece.clear();
         if number % 2 == 0 {
             while piece.len() < PIECE_BYTES {
-                let (row, value) = (piece.len(), noise.next() % 1000);
+                let (row, value) = (piece.len(), rng.next_u64() % 1000);
                 writeln!(piece, "row {row:>8} of piece {number:>4}: value {value}")?;
             }
         } else {
             while piece.len() < PIECE_BYTES {
-                piece.extend_from_slice(&noise.next().to_le_bytes());
+                piece.extend_from_slice(&rng.next_u64().to_le_bytes());
             }
         }
         piece.truncate(PIECE_BYTES);
