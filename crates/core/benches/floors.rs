@@ -1,5 +1,5 @@
 //! The pure floors: what frames, rows, placements and the catalog cost on one
-//! core. `cargo bench -p dfs-core` runs them; ratios within one run count,
+//! core. `cargo bench -p dfs-core --bench floors` runs them; ratios within one run count,
 //! not the figures of two.
 
 use std::collections::BTreeSet;
