@@ -10,6 +10,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use super::limit::ERROR_TEXT_BYTES_MAX;
+use super::wire::Failure;
 
 /// The metadata entry that carries the kind.
 const KIND_KEY: &str = "dfs-kind";
@@ -34,13 +35,32 @@ const KINDS: [(Kind, &str, Code); 13] = [
 
 /// The status that carries `error`.
 pub(crate) fn to_status(error: &Error) -> Status {
-    let (_, word, code) = KINDS
-        .iter()
-        .find(|(kind, ..)| *kind == error.kind)
-        .expect("the table has every kind, a test walks them");
-    let mut status = Status::new(*code, cut(&error.message, ERROR_TEXT_BYTES_MAX));
+    let (word, code) = word_of(error.kind);
+    let mut status = Status::new(code, cut(&error.message, ERROR_TEXT_BYTES_MAX));
     status.metadata_mut().insert(KIND_KEY, MetadataValue::from_static(word));
     status
+}
+
+/// What carries `error` where there is no status of its own.
+pub(crate) fn to_failure(error: &Error) -> Failure {
+    let (word, _) = word_of(error.kind);
+    Failure { kind: word.to_owned(), message: cut(&error.message, ERROR_TEXT_BYTES_MAX) }
+}
+
+/// The error that a [`Failure`] carries.
+pub(crate) fn from_failure(failure: &Failure) -> Error {
+    Error::new(kind_of(&failure.kind), cut(&failure.message, ERROR_TEXT_BYTES_MAX))
+}
+
+fn word_of(kind: Kind) -> (&'static str, Code) {
+    let known = KINDS.iter().find(|(known, ..)| *known == kind);
+    let (_, word, code) = known.expect("the table has every kind, a test walks them");
+    (word, *code)
+}
+
+fn kind_of(word: &str) -> Kind {
+    let known = KINDS.iter().find(|(_, known, _)| *known == word);
+    known.map_or(Kind::Internal, |(kind, ..)| *kind)
 }
 
 /// The error that a peer's status carries, or the one that says why there is
@@ -48,9 +68,7 @@ pub(crate) fn to_status(error: &Error) -> Status {
 pub(crate) fn from_status(status: &Status, peer: &str) -> Error {
     let word = status.metadata().get(KIND_KEY).and_then(|value| value.to_str().ok());
     if let Some(word) = word {
-        let known = KINDS.iter().find(|(_, known, _)| *known == word);
-        let kind = known.map_or(Kind::Internal, |(kind, ..)| *kind);
-        return Error::new(kind, cut(status.message(), ERROR_TEXT_BYTES_MAX));
+        return Error::new(kind_of(word), cut(status.message(), ERROR_TEXT_BYTES_MAX));
     }
     match status.code() {
         Code::Unimplemented => Error::new(
@@ -103,6 +121,7 @@ mod tests {
             );
             let status = status.expect("a status with a code");
             assert_eq!(from_status(&status, "the node at a:1"), error);
+            assert_eq!(from_failure(&to_failure(&error)), error);
         }
     }
 

@@ -28,6 +28,10 @@ pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 32 << 10;
 pub(crate) const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 /// Calls under way on one server, those included whose callers have gone.
 pub(crate) const CALLS_MAX: usize = 1024;
+/// Short calls under way on one stream of them.
+pub(crate) const SHORT_CALLS_MAX: usize = 128;
+/// The most parts that a frame may come in.
+pub(crate) const FRAME_PARTS_MAX: usize = 2 * STORED_MAX.div_ceil(PART_BYTES_MAX);
 /// Connections to one server.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Peers whose connections are kept.

@@ -10,6 +10,7 @@ mod error;
 mod limit;
 mod parts;
 mod server;
+mod short;
 #[cfg(test)]
 mod tests;
 

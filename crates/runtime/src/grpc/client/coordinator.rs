@@ -14,6 +14,8 @@ use crate::grpc::convert::{maybe, member, put};
 use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX};
 use crate::grpc::wire;
 use crate::grpc::wire::coordinator_client::CoordinatorClient;
+use crate::grpc::wire::short_answer::Reply;
+use crate::grpc::wire::short_call::Ask;
 
 /// The coordinator that listens at some address.
 pub struct CoordinatorStub {
@@ -46,9 +48,11 @@ impl CoordinatorService for CoordinatorStub {
     }
 
     async fn begin_put(&self, request: BeginPut) -> Result<UploadGrant> {
-        let mut client = self.client()?;
-        let call = client.begin_put(wire::BeginPutRequest::from(request));
-        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+        let of = |reply| match reply {
+            Reply::BeginPut(reply) => Some(reply),
+            _ => None,
+        };
+        self.peer.ask_one(Ask::BeginPut(request.into()), of, TryInto::try_into).await
     }
 
     async fn place(&self, request: Place) -> Result<Vec<StripePlacement>> {
@@ -64,9 +68,11 @@ impl CoordinatorService for CoordinatorStub {
     }
 
     async fn commit(&self, request: Commit) -> Result<Committed> {
-        let mut client = self.client()?;
-        let call = client.commit(wire::CommitRequest::from(request));
-        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+        let of = |reply| match reply {
+            Reply::Commit(reply) => Some(reply),
+            _ => None,
+        };
+        self.peer.ask_one(Ask::Commit(request.into()), of, TryInto::try_into).await
     }
 
     async fn abort(&self, upload: FileId) -> Result<()> {
@@ -76,9 +82,11 @@ impl CoordinatorService for CoordinatorStub {
     }
 
     async fn lookup(&self, request: Lookup) -> Result<FileMap> {
-        let mut client = self.client()?;
-        let call = client.lookup(wire::LookupRequest::from(request));
-        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+        let of = |reply| match reply {
+            Reply::Lookup(reply) => Some(reply),
+            _ => None,
+        };
+        self.peer.ask_one(Ask::Lookup(request.into()), of, TryInto::try_into).await
     }
 
     async fn list(&self, request: List) -> Result<ListPage> {
@@ -88,9 +96,11 @@ impl CoordinatorService for CoordinatorStub {
     }
 
     async fn remove(&self, request: Remove) -> Result<Removed> {
-        let mut client = self.client()?;
-        let call = client.remove(wire::RemoveRequest::from(request));
-        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+        let of = |reply| match reply {
+            Reply::Remove(reply) => Some(reply),
+            _ => None,
+        };
+        self.peer.ask_one(Ask::Remove(request.into()), of, TryInto::try_into).await
     }
 
     async fn rename(&self, request: Rename) -> Result<()> {

@@ -3,6 +3,7 @@
 mod coordinator;
 mod node;
 mod peer;
+mod short;
 mod write;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! A node in another process.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{
@@ -8,7 +10,7 @@ use dfs_core::api::{
 };
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
 use dfs_core::id::Handle;
-use futures_util::{StreamExt, future, stream};
+use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -17,11 +19,11 @@ use super::peer::{Line, Peer};
 use super::write;
 use crate::grpc::convert::{need, node};
 use crate::grpc::error::from_status;
-use crate::grpc::limit::{
-    CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, PART_BYTES_MAX, STALL_TIMEOUT,
-};
+use crate::grpc::limit::{CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::parts::Assembler;
 use crate::grpc::wire::node_client::NodeClient;
+use crate::grpc::wire::short_answer::Reply;
+use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, read_chunk_reply::Step};
 
 /// The node that listens at some address.
@@ -40,6 +42,42 @@ impl NodeStub {
     }
 }
 
+impl NodeStub {
+    /// Reads one frame by a short call.
+    async fn read_frame(&self, request: ReadRequest) -> Result<ChunkRead> {
+        let wanted = request.frames.clone();
+        let replies = self.peer.ask(CALL_TIMEOUT, Ask::Read(request.into())).await?;
+        let mut assembler = Assembler::default();
+        let (mut head, mut frame) = (None, None);
+        for (index, reply) in replies.into_iter().enumerate() {
+            let Reply::Read(read) = reply else {
+                return Err(self.peer.nonsense("it is the answer of another call"));
+            };
+            if (index > 0) == read.head.is_some() || frame.is_some() {
+                return Err(self.peer.nonsense("a frame's head comes first, and its end last"));
+            }
+            head = head.or(read.head);
+            let Some(part) = read.part else { break };
+            frame = assembler.push(part).map_err(|bad| self.peer.nonsense(&bad.to_string()))?;
+        }
+        let (header, seal) = self.take_head(head.unwrap_or_default())?;
+        if !assembler.is_at_boundary() || u32::from(frame.is_some()) != frames_in(&wanted, &seal) {
+            return Err(self.peer.nonsense("it is not the one frame that was asked for"));
+        }
+        Ok(ChunkRead { header, seal, frames: stream::iter(frame.map(Ok)).boxed() })
+    }
+
+    fn take_head(&self, head: wire::ReadHead) -> Result<(ChunkHeader, ChunkSeal)> {
+        let header = self.peer.take(need("header", head.header))?;
+        Ok((header, self.peer.take(need("seal", head.seal))?))
+    }
+}
+
+/// How many frames of `wanted` the chunk has.
+fn frames_in(wanted: &Range<u32>, seal: &ChunkSeal) -> u32 {
+    wanted.end.min(seal.frames).saturating_sub(wanted.start)
+}
+
 #[async_trait]
 impl NodeService for NodeStub {
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
@@ -53,6 +91,9 @@ impl NodeService for NodeStub {
     }
 
     async fn read_chunk(&self, request: ReadRequest) -> Result<ChunkRead> {
+        if request.frames.len() == 1 {
+            return self.read_frame(request).await;
+        }
         let mut client = self.client()?;
         let wanted = request.frames.clone();
         let call = client.read_chunk(wire::ReadChunkRequest::from(request));
@@ -63,23 +104,11 @@ impl NodeService for NodeStub {
             assembler: Assembler::default(),
             frames_left: 0,
         };
-        let (head, whole) = match reading.step().await? {
-            Some(Step::Head(head)) => (head, None),
-            Some(Step::Whole(wire::ReadWhole { head, frame })) => {
-                (head.unwrap_or_default(), Some(frame))
-            }
-            _ => return Err(self.peer.nonsense("a chunk's head comes first")),
+        let Some(Step::Head(head)) = reading.step().await? else {
+            return Err(self.peer.nonsense("a chunk's head comes first"));
         };
-        let header: ChunkHeader = self.peer.take(need("header", head.header))?;
-        let seal: ChunkSeal = self.peer.take(need("seal", head.seal))?;
-        reading.frames_left = wanted.end.min(seal.frames).saturating_sub(wanted.start);
-        if let Some(frame) = whole {
-            if reading.frames_left != 1 || frame.len() > PART_BYTES_MAX {
-                return Err(self.peer.nonsense("not one short frame was asked for"));
-            }
-            let frames = stream::once(future::ready(Ok(frame))).boxed();
-            return Ok(ChunkRead { header, seal, frames });
-        }
+        let (header, seal) = self.take_head(head)?;
+        reading.frames_left = frames_in(&wanted, &seal);
         let frames = stream::unfold(Some(reading), |reading| async {
             let mut reading = reading?;
             let frame = reading.frame().await.transpose()?;
@@ -140,7 +169,7 @@ impl Reading {
                         return Ok(frame);
                     }
                 }
-                Some(Step::Head(_) | Step::Whole(_)) => {
+                Some(Step::Head(_)) => {
                     return Err(self.peer.nonsense("a chunk has one head"));
                 }
                 None if !self.assembler.is_at_boundary() => {

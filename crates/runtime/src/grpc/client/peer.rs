@@ -2,6 +2,7 @@
 //! becomes an answer of the core.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::api::{Error, Kind, Result};
@@ -9,17 +10,26 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
+use super::short::ShortWay;
 use crate::grpc::convert::{BadMessage, Checked, address};
 use crate::grpc::error::from_status;
 use crate::grpc::limit::{
-    CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, HTTP2_FRAME_BYTES_MAX,
-    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
+    CALL_TIMEOUT, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX,
+    HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
+use crate::grpc::wire::short_answer::Reply;
+use crate::grpc::wire::short_call::Ask;
 
 /// A connection that is made when it is needed; `None` where the address is
 /// none.
 #[derive(Clone)]
-pub(super) struct Line(Option<Channel>);
+pub(super) struct Line(Option<Reached>);
+
+#[derive(Clone)]
+struct Reached {
+    channel: Channel,
+    short: Arc<ShortWay>,
+}
 
 impl Line {
     /// Must be called inside a runtime.
@@ -27,7 +37,7 @@ impl Line {
         let checked = address("address", text.to_owned()).ok();
         let endpoint = checked.and_then(|it| Endpoint::from_shared(format!("http://{it}")).ok());
         Self(endpoint.map(|endpoint| {
-            endpoint
+            let channel = endpoint
                 .connect_timeout(CONNECT_TIMEOUT)
                 .tcp_nodelay(true)
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -37,7 +47,8 @@ impl Line {
                 .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
                 .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
                 .keep_alive_while_idle(true)
-                .connect_lazy()
+                .connect_lazy();
+            Reached { channel: channel.clone(), short: Arc::new(ShortWay::over(channel)) }
         }))
     }
 }
@@ -61,9 +72,31 @@ impl Peer {
 
     /// The connection.
     pub(super) fn channel(&self) -> Result<Channel> {
-        self.line.0.clone().ok_or_else(|| {
+        self.reached().map(|reached| reached.channel.clone())
+    }
+
+    fn reached(&self) -> Result<&Reached> {
+        self.line.0.as_ref().ok_or_else(|| {
             Error::new(Kind::Invalid, format!("cannot reach {}: give host:port", self.name))
         })
+    }
+
+    /// Makes a short call and gives its replies, at least one.
+    pub(super) async fn ask(&self, deadline: Duration, ask: Ask) -> Result<Vec<Reply>> {
+        self.reached()?.short.ask(self, deadline, ask).await
+    }
+
+    /// Makes a short call with one reply, which `of` finds in what came, and
+    /// takes it.
+    pub(super) async fn ask_one<W, T>(
+        &self,
+        ask: Ask,
+        of: impl FnOnce(Reply) -> Option<W>,
+        take: impl FnOnce(W) -> Checked<T>,
+    ) -> Result<T> {
+        let mut replies = self.ask(CALL_TIMEOUT, ask).await?;
+        let reply = replies.pop().filter(|_| replies.is_empty()).and_then(of);
+        self.take(take(reply.ok_or_else(|| self.nonsense("it is the answer of another call"))?))
     }
 
     /// Waits for an answer and takes it.

@@ -14,6 +14,8 @@ use crate::grpc::error::from_status;
 use crate::grpc::limit::{PART_BYTES_MAX, SEAL_TIMEOUT, STALL_TIMEOUT};
 use crate::grpc::parts::split;
 use crate::grpc::wire::node_client::NodeClient;
+use crate::grpc::wire::short_answer::Reply;
+use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, write_chunk_request::Step};
 
 /// How often the watch looks.
@@ -31,7 +33,7 @@ struct Sending {
 
 /// Sends one chunk and waits until the node has it.
 pub(super) async fn write_chunk(
-    mut client: NodeClient<Channel>,
+    client: NodeClient<Channel>,
     peer: &Peer,
     header: WriteHeader,
     mut parts: WriteStream,
@@ -39,7 +41,6 @@ pub(super) async fn write_chunk(
     if !may_be_whole(&header) {
         return write_in_parts(client, peer, header, parts).await;
     }
-    // One message costs a third of three, and of a small chunk that is most.
     let first = parts.next().await;
     let second = match &first {
         Some(Ok(WritePart::Frame(frame))) if frame.len() <= PART_BYTES_MAX => parts.next().await,
@@ -52,9 +53,10 @@ pub(super) async fn write_chunk(
             frame: frame.clone(),
             seal: Some((*seal).into()),
         };
-        let message = wire::WriteChunkRequest { step: Some(Step::Whole(whole)) };
-        let call = client.write_chunk(stream::once(future::ready(message)));
-        return peer.answer(SEAL_TIMEOUT, call, |_| Ok(())).await;
+        return match peer.ask(SEAL_TIMEOUT, Ask::Write(whole)).await?[..] {
+            [Reply::Write(_)] => Ok(()),
+            _ => Err(peer.nonsense("it is the answer of another call")),
+        };
     }
     let parts = stream::iter(first.into_iter().chain(second)).chain(parts).boxed();
     write_in_parts(client, peer, header, parts).await

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dfs_core::api::{Error, Kind, Result};
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tonic::{Response, Status};
 
 use crate::TaskGroup;
@@ -21,12 +21,14 @@ use crate::grpc::limit::CALLS_MAX;
 pub(super) struct Calls {
     tasks: TaskGroup,
     slots: Arc<Semaphore>,
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Calls {
     /// Each takes one of `slots` while it runs.
     pub(super) fn new(slots: Arc<Semaphore>) -> Self {
-        Self { tasks: TaskGroup::new(Handle::current()), slots }
+        let stopping = Arc::new(watch::Sender::new(false));
+        Self { tasks: TaskGroup::new(Handle::current()), slots, stopping }
     }
 
     /// Runs `call` to its end.
@@ -34,7 +36,38 @@ impl Calls {
         &self,
         call: impl Future<Output = Result<T>> + Send + 'static,
     ) -> std::result::Result<T, Status> {
-        self.try_run(call).await.map_err(|error| to_status(&error))
+        let (sender, receiver) = oneshot::channel();
+        self.start(call, |result| async {
+            // The caller may have gone.
+            let _ = sender.send(result);
+        });
+        let stopping = || Error::new(Kind::Unavailable, "the process that was called is stopping");
+        let result = receiver.await.unwrap_or_else(|_dropped| Err(stopping()));
+        result.map_err(|error| to_status(&error))
+    }
+
+    /// Sets `call` going; `then` is told how it ended.
+    pub(super) fn start<T: Send + 'static, Then: Future<Output = ()> + Send>(
+        &self,
+        call: impl Future<Output = Result<T>> + Send + 'static,
+        then: impl FnOnce(Result<T>) -> Then + Send + 'static,
+    ) {
+        let slot = self.slots.clone().try_acquire_owned();
+        self.tasks.run(async move {
+            let Ok(slot) = slot else {
+                let text = format!("{CALLS_MAX} calls are under way here already: try again");
+                return then(Err(Error::new(Kind::Unavailable, text))).await;
+            };
+            let result = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_panic| {
+                Err(Error::new(
+                    Kind::Internal,
+                    "the call met a bug and was given up; the log of the process that was called \
+                     says more",
+                ))
+            });
+            drop(slot);
+            then(result).await;
+        });
     }
 
     /// Runs `call` to its end and answers with what `reply` makes of it.
@@ -51,40 +84,35 @@ impl Calls {
         self.tasks.run(task);
     }
 
-    pub(super) fn abort_all(&self) {
-        self.tasks.abort_all();
+    /// No stream of calls takes any more.
+    pub(super) fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 
-    async fn try_run<T: Send + 'static>(
-        &self,
-        call: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
-        let slot = self.slots.clone().try_acquire_owned().map_err(|_| {
-            let text = format!("{CALLS_MAX} calls are under way here already: try again");
-            Error::new(Kind::Unavailable, text)
-        })?;
-        let (sender, receiver) = oneshot::channel();
-        self.tasks.run(async move {
-            let result = AssertUnwindSafe(call).catch_unwind().await;
-            drop(slot);
-            // The caller may have gone.
-            let _ = sender.send(result);
-        });
-        match receiver.await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => Err(Error::new(
-                Kind::Internal,
-                "the call met a bug and was given up; the log of the process that was called says more",
-            )),
-            Err(_) => Err(Error::new(Kind::Unavailable, "the process that was called is stopping")),
-        }
+    /// Returns when the server stops.
+    pub(super) async fn stopping(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.stopping.subscribe().wait_for(|is_stopping| *is_stopping).await;
+    }
+
+    pub(super) fn abort_all(&self) {
+        self.tasks.abort_all();
     }
 }
 
 /// A request, checked for form.
+pub(super) fn well_formed<T>(checked: Checked<T>) -> Result<T> {
+    checked
+        .map_err(|bad| Error::new(Kind::Invalid, format!("the request is not well-formed: {bad}")))
+}
+
+/// [`well_formed`], or the status that refuses it.
 pub(super) fn checked<T>(checked: Checked<T>) -> std::result::Result<T, Status> {
-    checked.map_err(|bad| {
-        let text = format!("the request is not well-formed: {bad}");
-        to_status(&Error::new(Kind::Invalid, text))
-    })
+    well_formed(checked).map_err(|error| to_status(&error))
+}
+
+/// The refusal of a call that is another role's.
+pub(super) fn not_taken(role: &str) -> Error {
+    let text = format!("a {role} does not know this call: check the address");
+    Error::new(Kind::NotSupported, text)
 }

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dfs_core::api::CoordinatorService;
 use dfs_core::id::FileId;
+use futures_util::FutureExt;
 use tonic::{Request, Response, Status};
 
-use super::call::{Calls, checked};
+use super::call::{Calls, checked, not_taken, well_formed};
+use super::short::Serve;
 use crate::grpc::convert::{member, prefix, put};
+use crate::grpc::wire::short_answer::Reply;
+use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, coordinator_server};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -23,6 +27,31 @@ impl Adapter {
     pub(super) fn new(service: Arc<dyn CoordinatorService>, calls: Calls) -> Self {
         Self { service, calls }
     }
+}
+
+/// The short calls that a coordinator takes.
+pub(super) fn short(service: Arc<dyn CoordinatorService>) -> Serve {
+    Arc::new(move |ask| {
+        let service = service.clone();
+        let reply = async move {
+            Ok(vec![match ask {
+                Ask::BeginPut(request) => Reply::BeginPut(
+                    service.begin_put(well_formed(request.try_into())?).await?.into(),
+                ),
+                Ask::Commit(request) => {
+                    Reply::Commit(service.commit(well_formed(request.try_into())?).await?.into())
+                }
+                Ask::Lookup(request) => {
+                    Reply::Lookup(service.lookup(well_formed(request.try_into())?).await?.into())
+                }
+                Ask::Remove(request) => {
+                    Reply::Remove(service.remove(well_formed(request.try_into())?).await?.into())
+                }
+                Ask::Write(_) | Ask::Read(_) => return Err(not_taken("coordinator")),
+            }])
+        };
+        reply.boxed()
+    })
 }
 
 #[async_trait]
@@ -43,15 +72,6 @@ impl coordinator_server::Coordinator for Adapter {
         self.calls.answer(call, |()| wire::LeaveReply {}).await
     }
 
-    async fn begin_put(
-        &self,
-        request: Request<wire::BeginPutRequest>,
-    ) -> Answer<wire::BeginPutReply> {
-        let request = checked(request.into_inner().try_into())?;
-        let service = self.service.clone();
-        self.calls.answer(async move { service.begin_put(request).await }, Into::into).await
-    }
-
     async fn place(&self, request: Request<wire::PlaceRequest>) -> Answer<wire::PlaceReply> {
         let request = checked(request.into_inner().try_into())?;
         let service = self.service.clone();
@@ -69,12 +89,6 @@ impl coordinator_server::Coordinator for Adapter {
         self.calls.answer(call, reply).await
     }
 
-    async fn commit(&self, request: Request<wire::CommitRequest>) -> Answer<wire::CommitReply> {
-        let request = checked(request.into_inner().try_into())?;
-        let service = self.service.clone();
-        self.calls.answer(async move { service.commit(request).await }, Into::into).await
-    }
-
     async fn abort(&self, request: Request<wire::AbortRequest>) -> Answer<wire::AbortReply> {
         let upload = FileId(request.into_inner().upload);
         let service = self.service.clone();
@@ -82,22 +96,10 @@ impl coordinator_server::Coordinator for Adapter {
         self.calls.answer(call, |()| wire::AbortReply {}).await
     }
 
-    async fn lookup(&self, request: Request<wire::LookupRequest>) -> Answer<wire::LookupReply> {
-        let request = checked(request.into_inner().try_into())?;
-        let service = self.service.clone();
-        self.calls.answer(async move { service.lookup(request).await }, Into::into).await
-    }
-
     async fn list(&self, request: Request<wire::ListRequest>) -> Answer<wire::ListReply> {
         let request = checked(request.into_inner().try_into())?;
         let service = self.service.clone();
         self.calls.answer(async move { service.list(request).await }, Into::into).await
-    }
-
-    async fn remove(&self, request: Request<wire::RemoveRequest>) -> Answer<wire::RemoveReply> {
-        let request = checked(request.into_inner().try_into())?;
-        let service = self.service.clone();
-        self.calls.answer(async move { service.remove(request).await }, Into::into).await
     }
 
     async fn rename(&self, request: Request<wire::RenameRequest>) -> Answer<wire::RenameReply> {

@@ -4,6 +4,7 @@ mod call;
 mod connection;
 mod coordinator;
 mod node;
+mod short;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +24,7 @@ use super::limit::{
 };
 use super::wire::coordinator_server::CoordinatorServer;
 use super::wire::node_server::NodeServer;
+use super::wire::short_server::ShortServer;
 use call::Calls;
 
 /// Serves `service` to whoever connects to `listener`, until `shutdown`.
@@ -46,10 +48,13 @@ pub(super) async fn serve_node_in(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let calls = Calls::new(places.calls.clone());
+    let short = short::Adapter::new(node::short(service.clone()), calls.clone());
+    let short = ShortServer::new(short).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX);
     let server = NodeServer::new(node::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX);
-    serve(builder().add_service(server), listener, places, calls, shutdown).await
+    let router = builder().add_service(server).add_service(short);
+    serve(router, listener, places, calls, shutdown).await
 }
 
 /// Serves `service` to whoever connects to `listener`, until `shutdown`.
@@ -64,10 +69,13 @@ pub async fn serve_coordinator(
 ) -> io::Result<()> {
     let places = Places::default();
     let calls = Calls::new(places.calls.clone());
+    let short = short::Adapter::new(coordinator::short(service.clone()), calls.clone());
+    let short = ShortServer::new(short).max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX);
     let server = CoordinatorServer::new(coordinator::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX);
-    serve(builder().add_service(server), listener, places, calls, shutdown).await
+    let router = builder().add_service(server).add_service(short);
+    serve(router, listener, places, calls, shutdown).await
 }
 
 /// The places of one server, each taken by a connection or by a call.
@@ -123,6 +131,7 @@ async fn serve(
         Some(ended) => ended,
         None => {
             drop(stop);
+            calls.stop();
             match timeout(SHUTDOWN_GRACE, &mut serving).await {
                 Ok(ended) => ended,
                 Err(_) => {

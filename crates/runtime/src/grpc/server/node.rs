@@ -11,17 +11,20 @@ use dfs_core::api::{
 use dfs_core::data::chunk::ChunkSeal;
 use dfs_core::id::Handle;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, future, stream};
+use futures_util::{FutureExt, StreamExt, future, stream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call::{Calls, checked};
+use super::call::{Calls, checked, not_taken, well_formed};
+use super::short::Serve;
 use crate::grpc::convert::{Checked, need, node};
 use crate::grpc::error::{from_status, to_status};
 use crate::grpc::limit::{FRAMES_READ_AHEAD, PART_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::parts::{Assembler, split};
+use crate::grpc::wire::short_answer::Reply;
+use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, node_server, read_chunk_reply, write_chunk_request};
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
@@ -61,7 +64,6 @@ impl node_server::Node for Adapter {
             Some(write_chunk_request::Step::Header(header)) => {
                 (checked(header.try_into())?, incoming.into_parts())
             }
-            Some(write_chunk_request::Step::Whole(whole)) => whole_parts(whole)?,
             _ => return Err(to_status(&out_of_place("a chunk's header comes first"))),
         };
         let service = self.service.clone();
@@ -75,16 +77,8 @@ impl node_server::Node for Adapter {
     ) -> Answer<Self::ReadChunkStream> {
         let request: ReadRequest = checked(request.into_inner().try_into())?;
         let service = self.service.clone();
-        let read = self.calls.run(async move {
-            let wanted = request.frames.clone();
-            let read = service.read_chunk(request).await?;
-            let count = wanted.end.min(read.seal.frames).saturating_sub(wanted.start);
-            if count == 1 { read_only_frame(read).await } else { Ok(Read::Many(read)) }
-        });
-        Ok(Response::new(match read.await? {
-            Read::One(head, frame) => send_one(head, frame),
-            Read::Many(read) => self.send(read),
-        }))
+        let read = self.calls.run(async move { service.read_chunk(request).await });
+        Ok(Response::new(self.send(read.await?)))
     }
 
     async fn delete_chunks(
@@ -156,52 +150,60 @@ impl Adapter {
     }
 }
 
-/// What a read came to.
-enum Read {
-    /// The only frame that was asked for, already here.
-    One(wire::ReadHead, Bytes),
-    /// Others.
-    Many(ChunkRead),
-}
-
 fn head_of(read: &ChunkRead) -> wire::ReadHead {
     wire::ReadHead { header: Some(read.header.clone().into()), seal: Some(read.seal.into()) }
 }
 
-/// Takes the only frame that was asked for; then nothing of the node is held
-/// for its reader any more.
-async fn read_only_frame(mut read: ChunkRead) -> Result<Read> {
+/// The short calls that a node takes.
+pub(super) fn short(service: Arc<dyn NodeService>) -> Serve {
+    Arc::new(move |ask| {
+        let service = service.clone();
+        let replies = async move {
+            match ask {
+                Ask::Write(whole) => write_whole(&*service, whole).await,
+                Ask::Read(request) => read_frame(&*service, request).await,
+                _ => Err(not_taken("node")),
+            }
+        };
+        replies.boxed()
+    })
+}
+
+/// Writes a chunk that came at once.
+async fn write_whole(service: &dyn NodeService, whole: wire::WriteWhole) -> Result<Vec<Reply>> {
+    let wire::WriteWhole { header, frame, seal } = whole;
+    let header: WriteHeader = well_formed(need("header", header))?;
+    let seal: ChunkSeal = well_formed(need("seal", seal))?;
+    if frame.len() > PART_BYTES_MAX {
+        return Err(out_of_place("a frame in one message is short"));
+    }
+    let parts = [Ok(WritePart::Frame(frame)), Ok(WritePart::Seal(seal))];
+    service.write_chunk(header, stream::iter(parts).boxed()).await?;
+    Ok(vec![Reply::Write(wire::WriteChunkReply {})])
+}
+
+/// Reads one frame; then nothing of the node is held for its reader any more.
+async fn read_frame(
+    service: &dyn NodeService,
+    request: wire::ReadChunkRequest,
+) -> Result<Vec<Reply>> {
+    let request: ReadRequest = well_formed(request.try_into())?;
+    if request.frames.len() != 1 {
+        let text = format!("{} frames are asked for in a short call", request.frames.len());
+        return Err(Error::new(Kind::Invalid, text));
+    }
+    let mut read = service.read_chunk(request).await?;
     let frame = timeout(STALL_TIMEOUT, read.frames.next()).await.map_err(|_| {
         let text = format!("no frame could be read for {} s", STALL_TIMEOUT.as_secs());
         Error::new(Kind::Unavailable, text)
     })?;
-    let missing = || Error::new(Kind::Internal, "the only frame is missing");
-    let frame = frame.ok_or_else(missing)??;
-    Ok(Read::One(head_of(&read), frame))
-}
-
-/// Sends head and frame: at once where the frame is short.
-fn send_one(head: wire::ReadHead, frame: Bytes) -> <Adapter as node_server::Node>::ReadChunkStream {
-    use read_chunk_reply::Step;
-    let reply = |step| Ok(wire::ReadChunkReply { step: Some(step) });
-    if frame.len() <= PART_BYTES_MAX {
-        let whole = wire::ReadWhole { head: Some(head), frame };
-        return stream::once(future::ready(reply(Step::Whole(whole)))).boxed();
-    }
-    let parts = split(frame).map(move |part| reply(Step::Part(part)));
-    stream::iter(std::iter::once(reply(Step::Head(head))).chain(parts)).boxed()
-}
-
-/// A chunk that came in one message.
-fn whole_parts(whole: wire::WriteWhole) -> std::result::Result<(WriteHeader, WriteStream), Status> {
-    let wire::WriteWhole { header, frame, seal } = whole;
-    let header = checked(need("header", header))?;
-    let seal: ChunkSeal = checked(need("seal", seal))?;
-    if frame.len() > PART_BYTES_MAX {
-        return Err(to_status(&out_of_place("a frame in one message is short")));
-    }
-    let parts = [Ok(WritePart::Frame(frame)), Ok(WritePart::Seal(seal))];
-    Ok((header, stream::iter(parts).boxed()))
+    let mut head = Some(head_of(&read));
+    let Some(frame) = frame.transpose()? else {
+        return Ok(vec![Reply::Read(wire::ReadFrame { head, part: None })]);
+    };
+    let replies = split(frame)
+        .map(|part| Reply::Read(wire::ReadFrame { head: head.take(), part: Some(part) }));
+    Ok(replies.collect())
 }
 
 /// Takes frames and hands them on, until there are no more or nobody is there
@@ -274,9 +276,9 @@ impl Incoming {
                     let seal = seal.map_err(|bad| out_of_place(&bad.to_string()))?;
                     return Ok(Some(WritePart::Seal(seal)));
                 }
-                Some(
-                    write_chunk_request::Step::Header(_) | write_chunk_request::Step::Whole(_),
-                ) => return Err(out_of_place("a chunk has one header")),
+                Some(write_chunk_request::Step::Header(_)) => {
+                    return Err(out_of_place("a chunk has one header"));
+                }
                 None => return Ok(None),
             }
         }
