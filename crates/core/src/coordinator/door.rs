@@ -59,8 +59,12 @@ enum Durable {
 
 struct Proposal {
     command: Command,
+    /// Sees the catalog right after the command, if that was not refused.
+    look: Look,
     answer: oneshot::Sender<Result<Outcome>>,
 }
+
+type Look = Option<Box<dyn FnOnce(&Catalog) + Send>>;
 
 impl Door {
     /// Opens the door onto `catalog`, whose durable side is `ledger`.
@@ -78,8 +82,28 @@ impl Door {
     /// # Errors
     /// The catalog's refusal; `Internal` when the door is closed.
     pub(crate) async fn submit(&self, command: Command) -> Result<Outcome> {
+        self.propose(command, None).await
+    }
+
+    /// Proposes a command; gives what `look` saw right after it. What other
+    /// commands did after that is not seen, so it need not be waited for.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub(crate) async fn submit_and_see<T: Send + 'static>(
+        &self,
+        command: Command,
+        look: impl FnOnce(&Catalog) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (seen, sight) = oneshot::channel();
+        let look = move |catalog: &Catalog| drop(seen.send(look(catalog)));
+        self.propose(command, Some(Box::new(look))).await?;
+        sight.await.map_err(|_| self.closed())
+    }
+
+    async fn propose(&self, command: Command, look: Look) -> Result<Outcome> {
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Proposal { command, answer }).await.map_err(|_| self.closed())?;
+        self.queue.send(Proposal { command, look, answer }).await.map_err(|_| self.closed())?;
         answered.await.map_err(|_| self.closed())?
     }
 
@@ -98,8 +122,8 @@ impl Door {
         Ok(seen)
     }
 
-    /// Reads the catalog for a decision of the coordinator's own, which is
-    /// told to nobody before a command of its own is durable.
+    /// Reads the catalog for a decision of the coordinator's own, which tells
+    /// nobody anything before a command of its own is durable.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
         look(&self.catalog.read().expect("no holder of the catalog panics").catalog)
     }
@@ -174,14 +198,17 @@ async fn commit_batches(
         let mut answers = Vec::with_capacity(batch.len());
         let batches = {
             let mut applied = catalog.write().expect("no holder of the catalog panics");
-            for proposal in batch.drain(..) {
+            for Proposal { command, look, answer } in batch.drain(..) {
                 let before = changes.len();
-                let outcome = applied.catalog.apply(&proposal.command, &mut changes);
-                let is_removal = matches!(proposal.command, Command::RemoveFiles { .. });
+                let outcome = applied.catalog.apply(&command, &mut changes);
+                let is_removal = matches!(command, Command::RemoveFiles { .. });
                 if is_removal && is_planted(Mutant::ResurrectDeleted) {
                     changes.truncate(before);
                 }
-                answers.push((proposal.answer, outcome));
+                if let Some(look) = look.filter(|_| outcome.is_ok()) {
+                    look(&applied.catalog);
+                }
+                answers.push((answer, outcome));
             }
             applied.batches += u64::from(!is_idle);
             applied.batches

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::role::Coordinator;
 use super::upload::{OpenStripe, Upload};
 use crate::api::{
-    BeginPut, Commit, Committed, Error, Kind, Place, PutMode, Result, Retarget,
+    BeginPut, Commit, Committed, Error, FileInfo, Kind, Place, PutMode, Result, Retarget,
     STRIPES_PER_CALL_MAX, StripePlacement, Target, UploadGrant,
 };
 use crate::catalog::{Catalog, Command, FileRecord, Refusal, StripeRecord};
@@ -28,7 +28,14 @@ impl Coordinator {
             catalog.check_new_name(&request.name, replace)?;
             Ok(catalog.cluster().expect("it was founded at the start").policy)
         };
-        let spec = self.door.read(check).await?.map_err(|refusal: Refusal| Error::from(refusal))?;
+        // That a name is free is told by no answer but the commit's; that it
+        // is taken is told here.
+        let spec = match self.door.peek(check) {
+            Ok(spec) => spec,
+            Err(_) => {
+                self.door.read(check).await?.map_err(|refusal: Refusal| Error::from(refusal))?
+            }
+        };
         self.check_heard()?;
         let candidates = self.candidates();
         let policy = placement::resolve(&spec, &request.policy, candidates.len())?;
@@ -242,29 +249,32 @@ impl Coordinator {
             created_ms: upload.created_ms,
             stripes: stripes.iter().map(|stripe| stripe.first_handle).collect(),
         };
-        let name = file.name.clone();
         let replace = upload.request.mode == PutMode::Replace;
         // Its holders said so; their heartbeats will confirm it.
         let now_ms = self.now_ms();
         self.state().members.note_promised(&stripes, now_ms);
         let command = Command::CommitFile { file, stripes, replace };
-        self.submit_upload(id, command).await?;
-        self.committed(&name).await
+        self.submit_upload(id, command).await
     }
 
     /// Submits the commit of an upload, and ends its guard when that is over,
     /// whether or not the caller still waits.
-    async fn submit_upload(&self, id: FileId, command: Command) -> Result<()> {
+    async fn submit_upload(&self, id: FileId, command: Command) -> Result<Committed> {
         let stopping = || Error::new(Kind::Unavailable, "the coordinator is stopping".to_owned());
         let coordinator = self.me.upgrade().ok_or_else(stopping)?;
         let (sender, outcome) = tokio::sync::oneshot::channel();
         self.env.spawn(async move {
-            let outcome = coordinator.door.submit(command).await;
+            let other = coordinator.clone();
+            let look = move |catalog: &Catalog| other.info_by_id(catalog, id);
+            let outcome = coordinator.door.submit_and_see(command, look).await;
             coordinator.state().uploads.release(id);
             // Who asked may be gone.
             let _ = sender.send(outcome);
         });
-        outcome.await.map_err(|_| stopping())?.map(drop)
+        let info = outcome.await.map_err(|_| stopping())??;
+        info.map(committed).ok_or_else(|| {
+            Error::new(Kind::Internal, format!("upload {id} was committed and is no file"))
+        })
     }
 
     /// Takes an upload out, with its last stripes, to become a file.
@@ -282,18 +292,18 @@ impl Coordinator {
 
     /// What the commit of an upload was answered that is a file already.
     async fn committed_before(&self, id: FileId) -> Result<Option<Committed>> {
-        let name = |catalog: &Catalog| catalog.file_by_id(id).map(|file| file.name.clone());
-        match self.door.read(name).await? {
-            Some(name) => self.committed(&name).await.map(Some),
-            None => Ok(None),
+        // Most are none, and then nothing is told.
+        if self.door.peek(|catalog| catalog.file_by_id(id).is_none()) {
+            return Ok(None);
         }
+        let info = self.door.read(|catalog| self.info_by_id(catalog, id)).await?;
+        Ok(info.map(committed))
     }
+}
 
-    async fn committed(&self, name: &crate::name::FileName) -> Result<Committed> {
-        let info = self.file_info(name).await?;
-        let copies_missing = info.copies_missing;
-        Ok(Committed { info, copies_missing })
-    }
+fn committed(info: FileInfo) -> Committed {
+    let copies_missing = info.copies_missing;
+    Committed { info, copies_missing }
 }
 
 fn failed_nodes(upload: &Upload) -> BTreeSet<NodeIndex> {

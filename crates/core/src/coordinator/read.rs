@@ -7,7 +7,7 @@ use crate::api::{
     ListEntry, ListPage, Lookup, NodeState, Result, STRIPES_PER_CALL_MAX, StripeMap, Usage,
 };
 use crate::catalog::{Catalog, ChunkRecord, FileRecord, Listed, StripeRecord};
-use crate::name::FileName;
+use crate::id::FileId;
 use crate::placement;
 
 impl Coordinator {
@@ -37,14 +37,10 @@ impl Coordinator {
         found.await?
     }
 
-    /// One file, in short.
-    pub(super) async fn file_info(&self, name: &FileName) -> Result<FileInfo> {
-        let now_ms = self.now_ms();
-        let found = self.door.read(|catalog| {
-            let file = catalog.file(name).ok_or_else(|| not_found(name))?;
-            Ok(info(catalog, &self.state(), file, now_ms))
-        });
-        found.await?
+    /// One file of `catalog`, in short.
+    pub(super) fn info_by_id(&self, catalog: &Catalog, id: FileId) -> Option<FileInfo> {
+        let file = catalog.file_by_id(id)?;
+        Some(info(catalog, &self.state(), file, self.now_ms()))
     }
 
     /// See [`crate::api::CoordinatorService::list`].

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
@@ -80,6 +81,27 @@ impl ChunkWriter {
     }
 }
 
+/// Sends one chunk of one frame to `target`, and waits until it is durable
+/// there.
+pub(super) async fn send_whole(
+    upload: &Upload<'_>,
+    header: WriteHeader,
+    target: &Target,
+    frame: Bytes,
+    seal: ChunkSeal,
+) -> Result<()> {
+    let parts = [Ok(WritePart::Frame(frame)), Ok(WritePart::Seal(seal))];
+    let node = upload.node(target);
+    let writing = node.write_chunk(header, stream::iter(parts).boxed());
+    let within = upload.client.settings.seal_within;
+    timeout(within, writing).await.unwrap_or_else(|_elapsed| Err(not_durable(&target.node, within)))
+}
+
+fn not_durable(node: &NodeId, within: Duration) -> Error {
+    let message = format!("{node} did not make a chunk durable within {} s", within.as_secs());
+    Error::new(Kind::Unavailable, message)
+}
+
 /// One write stream.
 struct CopyWriter {
     node: NodeId,
@@ -146,11 +168,7 @@ impl CopyWriter {
                 let message = format!("the write to {node} was given up");
                 Err(Error::new(Kind::Unavailable, message))
             }
-            Err(_elapsed) => {
-                let message =
-                    format!("{node} did not make a chunk durable within {} s", within.as_secs());
-                Err(Error::new(Kind::Unavailable, message))
-            }
+            Err(_elapsed) => Err(not_durable(&node, within)),
         };
         (node, result)
     }

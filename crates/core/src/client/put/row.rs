@@ -122,7 +122,7 @@ pub(super) fn seal_frame(
     buffers.share(stored)
 }
 
-/// Reads row `at` of `lanes`.
+/// Reads row `at` of `lanes`, and checks that the source is as long as it was.
 pub(super) async fn read_row(
     upload: &Upload<'_>,
     file: &Arc<dyn File>,
@@ -130,19 +130,25 @@ pub(super) async fn read_row(
     at: RowAt,
 ) -> Result<Row, PutError> {
     let compression = upload.policy.compression;
+    let file_size = upload.file_size;
     let jobs = lanes.into_iter().map(|mut lane| {
         let file = file.clone();
         let buffers = upload.client.buffers.clone();
         env::run(&*upload.client.env.pool, Work::Cpu, move || {
             let read = lane.read_frame(&*file, at, compression, &buffers);
-            (lane, read)
+            let is_as_long = file_size.is_none_or(|size| file.len().is_ok_and(|len| len == size));
+            (lane, read, is_as_long)
         })
     });
     let mut lanes = Vec::new();
     let mut frames = Vec::new();
     let mut raw_bytes = 0;
-    for (lane, read) in join_all(jobs).await {
-        if let Some((stored, size)) = read.map_err(|error| unreadable(&error))? {
+    for (lane, read, is_as_long) in join_all(jobs).await {
+        let read = read.map_err(|error| unreadable(&error))?;
+        if !is_as_long {
+            return Err(changed("its length is another now"));
+        }
+        if let Some((stored, size)) = read {
             frames.push((lane.slot, stored));
             raw_bytes += size;
         }

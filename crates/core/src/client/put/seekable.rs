@@ -10,14 +10,14 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use super::Written;
-use super::row::{self, StripeCut};
+use super::row::StripeCut;
 use super::stripe::StripeWrite;
 use super::upload::{PutError, Upload};
 use crate::api::{Kind, STRIPES_PER_CALL_MAX, SealedStripe, StripePlacement};
 use crate::client::Progress;
 use crate::client::window::{PutWindow, STRIPES_IN_FLIGHT_MAX};
 use crate::data::split::Split;
-use crate::env::{self, File, Work};
+use crate::env::File;
 use crate::policy::StripeShape;
 
 /// Stripes placed by one call. With those in flight and those ready, no more
@@ -28,8 +28,7 @@ const _: () = assert!(STRIPES_IN_FLIGHT_MAX + 2 * PLACED_PER_CALL <= STRIPES_PER
 type Placing<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<StripePlacement>, PutError>> + Send + 'a>>;
 
-/// Cuts the source, writes all stripes, and checks that it is as long as it
-/// was.
+/// Cuts the source and writes all stripes.
 pub(super) async fn write(
     upload: &Upload<'_>,
     file: Arc<dyn File>,
@@ -74,9 +73,6 @@ pub(super) async fn write(
             }
         }
     }
-    if file_len(upload, file).await? != len {
-        return Err(row::changed("its length is another now"));
-    }
     Ok(Written { size: len, stripes, sealed })
 }
 
@@ -103,12 +99,6 @@ fn cut(split: &Split, index: u64) -> StripeCut {
         offset: split.chunk_offset(first_chunk),
         chunk_lens: (first_chunk..first_chunk + data).map(|chunk| split.chunk_len(chunk)).collect(),
     }
-}
-
-async fn file_len(upload: &Upload<'_>, file: Arc<dyn File>) -> Result<u64, PutError> {
-    env::run(&*upload.client.env.pool, Work::Disk, move || file.len())
-        .await
-        .map_err(|error| row::unreadable(&error))
 }
 
 fn too_long() -> PutError {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::{join, join_all};
 
-use super::copy::ChunkWriter;
+use super::copy::{ChunkWriter, send_whole};
 use super::row::{self, ParityLane, Row, StripeCut};
 use super::upload::{CopyFailure, PutError, Upload};
 use crate::api::{Kind, SealedChunk, SealedStripe, StripePlacement, Target, WritePart};
@@ -110,6 +110,9 @@ impl StripeWrite<'_> {
         let lanes = self.cut.lanes(|slot| {
             is_whole || !parity_lanes.is_empty() || open.iter().any(|(wanted, _)| *wanted == slot)
         });
+        if self.cut.rows() == 1 {
+            return self.send_row(is_whole, lanes, parity_lanes, open).await;
+        }
         let mut writers: Vec<Option<ChunkWriter>> = Vec::new();
         writers.resize_with(shape.chunks(), || None);
         for (slot, targets) in open.into_iter().filter(|(_, targets)| !targets.is_empty()) {
@@ -118,6 +121,44 @@ impl StripeWrite<'_> {
             writers[slot] = Some(ChunkWriter::open(self.upload, &header, &targets, queue_frames));
         }
         self.stream_rows(is_whole, lanes, parity_lanes, writers).await
+    }
+
+    /// A stripe of one row: its chunks go once they are sealed, each at once.
+    async fn send_row(
+        &self,
+        is_whole: bool,
+        lanes: Vec<row::Lane>,
+        parity_lanes: Vec<ParityLane>,
+        open: Vec<(usize, Vec<Target>)>,
+    ) -> Result<Pass, PutError> {
+        let Row { lanes, mut frames, raw_bytes } =
+            row::read_row(self.upload, &self.file, lanes, self.row(0)).await?;
+        let parity_lanes = self.code(self.row(0), &mut frames, parity_lanes).await;
+        let seals = seals(lanes, parity_lanes);
+        let chunk = |slot| {
+            let frame = frames.iter().find(|(of, _)| *of == slot).map(|(_, frame)| frame)?;
+            Some((frame, seals.iter().find(|(of, _)| *of == slot).map(|(_, seal)| *seal)?))
+        };
+        let sends = open.iter().filter_map(|(slot, targets)| {
+            let (frame, seal) = chunk(*slot)?;
+            let header = self.upload.header(&self.placement, *slot);
+            Some(targets.iter().map(move |target| {
+                let sending = send_whole(self.upload, header.clone(), target, frame.clone(), seal);
+                async move { (*slot, target.node.clone(), sending.await) }
+            }))
+        });
+        let sent = join_all(sends.flatten()).await;
+        if is_whole {
+            self.progress.add(raw_bytes);
+        }
+        let mut pass = Pass { seals, holders: Vec::new(), failures: Vec::new() };
+        for (slot, node, sent) in sent {
+            match sent {
+                Ok(()) => pass.holders.push((slot, node)),
+                Err(error) => pass.failures.push((slot, CopyFailure { node, error })),
+            }
+        }
+        Ok(pass)
     }
 
     async fn stream_rows(
@@ -155,13 +196,7 @@ impl StripeWrite<'_> {
                 counted_bytes += raw_bytes;
             }
         }
-        let seals = present
-            .lanes
-            .into_iter()
-            .map(row::Lane::finish)
-            .chain(parity_lanes.into_iter().map(|lane| (lane.slot, lane.seal.finish())))
-            .collect();
-        Ok(close(writers, seals).await)
+        Ok(close(writers, seals(present.lanes, parity_lanes)).await)
     }
 
     fn row(&self, index: u32) -> RowAt {
@@ -173,15 +208,10 @@ impl StripeWrite<'_> {
         &self,
         at: RowAt,
         mut frames: Vec<(usize, Bytes)>,
-        mut parity_lanes: Vec<ParityLane>,
+        parity_lanes: Vec<ParityLane>,
         writers: &mut [Option<ChunkWriter>],
     ) -> Vec<ParityLane> {
-        if !parity_lanes.is_empty() {
-            let coding = self.placement.shape.coding;
-            let coded = row::code_row(self.upload, at, coding, frames.clone(), parity_lanes).await;
-            parity_lanes = coded.0;
-            frames.extend(coded.1);
-        }
+        let parity_lanes = self.code(at, &mut frames, parity_lanes).await;
         let sends = writers.iter_mut().enumerate().filter_map(|(slot, writer)| {
             let writer = writer.as_mut()?;
             let (_, stored) = frames.iter().find(|(of, _)| *of == slot)?;
@@ -191,6 +221,29 @@ impl StripeWrite<'_> {
         join_all(sends).await;
         parity_lanes
     }
+
+    /// Adds a row's parity to its frames.
+    async fn code(
+        &self,
+        at: RowAt,
+        frames: &mut Vec<(usize, Bytes)>,
+        parity_lanes: Vec<ParityLane>,
+    ) -> Vec<ParityLane> {
+        if parity_lanes.is_empty() {
+            return parity_lanes;
+        }
+        let coding = self.placement.shape.coding;
+        let (parity_lanes, parity) =
+            row::code_row(self.upload, at, coding, frames.clone(), parity_lanes).await;
+        frames.extend(parity);
+        parity_lanes
+    }
+}
+
+/// By slot, of lanes that came to their end.
+fn seals(lanes: Vec<row::Lane>, parity_lanes: Vec<ParityLane>) -> Vec<(usize, ChunkSeal)> {
+    let parity = parity_lanes.into_iter().map(|lane| (lane.slot, lane.seal.finish()));
+    lanes.into_iter().map(row::Lane::finish).chain(parity).collect()
 }
 
 /// Ends every stream: with its seal where there is one.

@@ -51,7 +51,7 @@ pub(super) struct Upload<'a> {
     id: FileId,
     context: Context,
     options: &'a PutOptions,
-    file_size: Option<u64>,
+    pub(super) file_size: Option<u64>,
     created_ms: u64,
     trouble: Mutex<Trouble>,
     guard: AbortGuard,
