@@ -29,12 +29,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(&cli);
+    use_small_pages();
     let wants_json = cli.command.wants_json();
     let code = match run(cli) {
         Ok(code) => code,
         Err(failure) => tell(&failure, wants_json),
     };
     ExitCode::from(code as u8)
+}
+
+/// Keeps transparent huge pages away from this process and its children.
+/// Buffers come and go, and a huge page is cleared whole for the first of
+/// them and stays for the last. Small files: three quarters of a node's
+/// memory and a fifth of all CPU; large ones: 10 to 20 MiB a process, and the
+/// same CPU.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
 }
 
 fn run(cli: Cli) -> Outcome {
