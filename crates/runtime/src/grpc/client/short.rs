@@ -181,23 +181,26 @@ impl UnderWay {
     /// `Internal` for answers that nobody can make sense of.
     fn take(&mut self, message: ShortAnswers) -> Result<()> {
         for ShortAnswer { number, has_more, reply } in message.answers {
-            let waiting = self.waiting.remove(&number);
-            let (Some(mut waiting), Some(reply)) = (waiting, reply) else {
+            let (Some(waiting), Some(reply)) = (self.waiting.get_mut(&number), reply) else {
                 return Err(nonsense(&self.peer, "an answer to no call, or none to a call"));
             };
-            if let Reply::Failure(failure) = reply {
-                let _ = waiting.answer.send(Err(from_failure(&failure)));
-                continue;
+            let result = match reply {
+                Reply::Failure(failure) => Err(from_failure(&failure)),
+                reply => {
+                    waiting.replies.push(reply);
+                    if has_more && waiting.replies.len() == FRAME_PARTS_MAX {
+                        return Err(nonsense(&self.peer, "a call has too many answers"));
+                    }
+                    if has_more {
+                        continue;
+                    }
+                    Ok(std::mem::take(&mut waiting.replies))
+                }
+            };
+            if let Some(Waiting { answer, .. }) = self.waiting.remove(&number) {
+                // Who asked may have gone.
+                let _ = answer.send(result);
             }
-            waiting.replies.push(reply);
-            if !has_more {
-                let _ = waiting.answer.send(Ok(waiting.replies));
-                continue;
-            }
-            if waiting.replies.len() == FRAME_PARTS_MAX {
-                return Err(nonsense(&self.peer, "a call has too many answers"));
-            }
-            self.waiting.insert(number, waiting);
         }
         Ok(())
     }

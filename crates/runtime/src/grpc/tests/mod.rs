@@ -5,6 +5,7 @@ mod convert;
 mod faulty;
 mod hostile;
 mod lost;
+mod short;
 
 use std::future::Future;
 use std::io;

@@ -5,17 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use dfs_core::api::{Kind, NodeService, Result, WriteHeader};
+use dfs_core::api::{Kind, NodeService, ReadRequest, Result, WriteHeader};
 use dfs_core::env::Peers;
 use dfs_core::id::Handle;
-use dfs_simulation::sample::SampleChunk;
+use dfs_simulation::rng::Rng;
+use dfs_simulation::sample::{self, SampleChunk};
 use futures_util::{StreamExt, stream};
 use tokio::task::yield_now;
 
 use super::super::{context, soon, three_frames};
 use super::link::{Fault, Link, WAYS, Way};
 use super::watched::{Watched, Written};
-use super::{Faulty, assert_lost, peers, short_chunk, whole};
+use super::{Faulty, HANDLE, assert_lost, peers, short_chunk, whole};
 
 /// How a connection breaks.
 const BREAKS: [Fault; 2] = [Fault::Reset, Fault::End];
@@ -175,4 +176,49 @@ async fn a_long_write_that_breaks_is_never_sealed() {
     assert!(writes.iter().all(|it| it.end.is_err()));
     writes.iter().for_each(assert_broken_or_sealed);
     assert!(writes.iter().any(|it| it.frames.len() == 2), "and some nearly ended");
+}
+
+#[tokio::test]
+async fn a_short_call_that_breaks_at_any_byte_is_an_error_or_was_whole() {
+    let one = sample::chunk(context().cluster, HANDLE.0, Rng::new(16).bytes(500));
+    for (way, fault) in WAYS.into_iter().flat_map(|way| BREAKS.map(|fault| (way, fault))) {
+        let faulty = Faulty::start(Watched::chunk(one.clone())).await;
+        let mut chunk = one.clone();
+        let mut answered = BTreeMap::new();
+        for after_bytes in 0..SHORT_BYTES_MAX {
+            // By its handle the node's word is found again.
+            chunk.header.handle = Handle(after_bytes);
+            let link = Link::with(&faulty.server, way, after_bytes, fault).await;
+            let peers = peers();
+            let node = peers.node(&link.address);
+            let written = soon(chunk.write_to(&*node, context())).await;
+            let request = ReadRequest { frames: 0..1, ..whole() };
+            let read: Result<Vec<Bytes>> = match soon(node.read_chunk(request)).await {
+                Ok(read) => read.frames.collect::<Vec<_>>().await.into_iter().collect(),
+                Err(error) => Err(error),
+            };
+            answered.insert(chunk.header.handle, (written.is_ok(), read.is_ok()));
+            match read {
+                Ok(frames) => assert_eq!(frames, one.frames),
+                Err(error) => assert_lost(&error, &link.address),
+            }
+            written.err().iter().for_each(|error| assert_lost(error, &link.address));
+            if !link.has_struck() {
+                break;
+            }
+        }
+        faulty.until_left_alone().await;
+        let writes = faulty.service.writes();
+        let is_sealed = |handle| {
+            let write = writes.iter().find(|it| it.header.chunk.handle == handle);
+            write.is_some_and(|it| it.end.is_ok() && it.frames == one.frames)
+        };
+        for (handle, (is_answered, _)) in &answered {
+            assert!(is_sealed(*handle) || !is_answered, "no success without a seal");
+        }
+        let ends: BTreeSet<_> = answered.values().copied().collect();
+        assert!(ends.contains(&(false, false)) || way == Way::ToClient, "{ends:?}");
+        assert!(ends.contains(&(true, false)), "{ends:?}");
+        assert_eq!(answered.pop_last().map(|it| it.1), Some((true, true)));
+    }
 }
