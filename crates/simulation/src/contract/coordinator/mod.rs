@@ -47,6 +47,7 @@ pub async fn coordinator_contract(mut make: impl AsyncFnMut() -> Arc<dyn Coordin
     upload::what_does_not_add_up_is_refused(&*make().await).await;
     upload::an_aborted_upload_is_gone(&*make().await).await;
     upload::of_two_writers_of_a_name_one_wins(&*make().await).await;
+    upload::of_two_commits_at_once_each_hears_of_its_own_file(&*make().await).await;
     upload::a_replaced_file_has_the_later_version(&*make().await).await;
     namespace::names_are_listed_in_order_page_by_page(&*make().await).await;
     namespace::folders_are_summed_up(&*make().await).await;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use dfs_core::api::{BeginPut, Commit, CoordinatorService, Kind, Lookup, Place, PutMode, Retarget};
 use dfs_core::id::{FileId, Handle, NodeId};
+use futures_util::future::join;
 
 use super::{CHUNK, Speaker, assert_kind, commit_of, name, sealed, store, three_nodes, wish};
 
@@ -175,6 +176,21 @@ pub(super) async fn of_two_writers_of_a_name_one_wins(coordinator: &dyn Coordina
     assert_kind(late, Kind::Exists, "who commits second");
     let lookup = Lookup { name: name("a"), version: None, first_stripe: 0 };
     assert_eq!(coordinator.lookup(lookup).await.expect("lookup").info.id, won.info.id);
+}
+
+pub(super) async fn of_two_commits_at_once_each_hears_of_its_own_file(
+    coordinator: &dyn CoordinatorService,
+) {
+    three_nodes(coordinator).await;
+    let replace = |size| BeginPut { mode: PutMode::Replace, ..wish("a", Some(size)) };
+    let first = coordinator.begin_put(replace(10)).await.expect("begin");
+    let second = coordinator.begin_put(replace(20)).await.expect("begin");
+    let commits = (commit_of(&first, 10), commit_of(&second, 20));
+    let (one, two) = join(coordinator.commit(commits.0), coordinator.commit(commits.1)).await;
+    for (committed, grant, size) in [(one, first, 10), (two, second, 20)] {
+        let info = committed.expect("commit").info;
+        assert_eq!((info.id, info.size), (grant.upload, size), "not of the other one");
+    }
 }
 
 pub(super) async fn a_replaced_file_has_the_later_version(coordinator: &dyn CoordinatorService) {
