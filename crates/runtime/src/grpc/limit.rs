@@ -49,8 +49,12 @@ pub(crate) const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const UNWRITTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between keep-alive pings.
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// For the answer to one; then the connection is given up.
-pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// For the answer to one; then the connection is given up. That comes before
+/// a stream over it is taken for stalled, or the next call would be sent over
+/// it as well.
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+const _: () =
+    assert!(KEEP_ALIVE_INTERVAL.as_secs() + KEEP_ALIVE_TIMEOUT.as_secs() < STALL_TIMEOUT.as_secs());
 /// For a call that moves no chunk.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// For a call that reads or rebuilds a whole chunk.

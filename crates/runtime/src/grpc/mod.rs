@@ -4,6 +4,7 @@
 //! A message is checked for form on its way in (`convert`) and never
 //! trusted further; an error crosses as its kind and its message (`error`).
 
+mod body;
 mod client;
 mod convert;
 mod error;

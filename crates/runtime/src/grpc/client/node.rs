@@ -87,7 +87,7 @@ impl NodeService for NodeStub {
     }
 
     async fn write_chunk(&self, header: WriteHeader, parts: WriteStream) -> Result<()> {
-        write::write_chunk(self.client()?, &self.peer, header, parts).await
+        write::write_chunk(self.peer.channel()?, &self.peer, header, parts).await
     }
 
     async fn read_chunk(&self, request: ReadRequest) -> Result<ChunkRead> {

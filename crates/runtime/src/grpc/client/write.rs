@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tonic::transport::Channel;
 
 use super::peer::Peer;
+use crate::grpc::body::{self, Sending};
 use crate::grpc::error::from_status;
 use crate::grpc::limit::{PART_BYTES_MAX, SEAL_TIMEOUT, STALL_TIMEOUT};
 use crate::grpc::parts::split;
@@ -23,7 +24,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the sending side and its watch tell each other.
 #[derive(Default)]
-struct Sending {
+struct Progress {
     messages: AtomicU64,
     is_sealed: AtomicBool,
     /// Why the source ended early: it is the reason for the caller, whatever
@@ -33,13 +34,13 @@ struct Sending {
 
 /// Sends one chunk and waits until the node has it.
 pub(super) async fn write_chunk(
-    client: NodeClient<Channel>,
+    channel: Channel,
     peer: &Peer,
     header: WriteHeader,
     mut parts: WriteStream,
 ) -> Result<()> {
     if !may_be_whole(&header) {
-        return write_in_parts(client, peer, header, parts).await;
+        return write_in_parts(channel, peer, header, parts).await;
     }
     let first = parts.next().await;
     let second = match &first {
@@ -59,7 +60,7 @@ pub(super) async fn write_chunk(
         };
     }
     let parts = stream::iter(first.into_iter().chain(second)).chain(parts).boxed();
-    write_in_parts(client, peer, header, parts).await
+    write_in_parts(channel, peer, header, parts).await
 }
 
 /// Whether the chunk is one of a file so small that each may be one short
@@ -70,16 +71,17 @@ fn may_be_whole(header: &WriteHeader) -> bool {
 }
 
 async fn write_in_parts(
-    mut client: NodeClient<Channel>,
+    channel: Channel,
     peer: &Peer,
     header: WriteHeader,
     parts: WriteStream,
 ) -> Result<()> {
-    let sending = Arc::new(Sending::default());
-    let messages = messages(header, parts, sending.clone());
+    let sending = Arc::new(Progress::default());
+    let body = body::of_request(messages(header, parts, sending.clone()));
+    let mut client = NodeClient::new(Sending::over(channel, body));
     let answer = tokio::select! {
         biased;
-        answer = client.write_chunk(messages) => answer,
+        answer = client.write_chunk(stream::empty()) => answer,
         error = watch(&sending, peer) => return Err(error),
     };
     let failure = sending.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -93,7 +95,7 @@ async fn write_in_parts(
 fn messages(
     header: WriteHeader,
     parts: WriteStream,
-    sending: Arc<Sending>,
+    sending: Arc<Progress>,
 ) -> impl Stream<Item = wire::WriteChunkRequest> + Send + 'static {
     let counted = sending.clone();
     let steps = parts
@@ -121,7 +123,7 @@ fn messages(
 
 /// Ends when nothing has moved for too long: before the seal a message,
 /// after it the answer.
-async fn watch(sending: &Sending, peer: &Peer) -> Error {
+async fn watch(sending: &Progress, peer: &Peer) -> Error {
     let mut seen = 0;
     let mut still = Duration::ZERO;
     loop {

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 
+use super::body::WithBodies;
 use super::limit::{
     CALLS_MAX, CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, COORDINATOR_MESSAGE_BYTES_MAX,
     HEADER_LIST_BYTES_MAX, HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT,
@@ -53,7 +54,7 @@ pub(super) async fn serve_node_in(
     let server = NodeServer::new(node::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX);
-    let router = builder().add_service(server).add_service(short);
+    let router = builder().add_service(WithBodies(server)).add_service(short);
     serve(router, listener, places, calls, shutdown).await
 }
 

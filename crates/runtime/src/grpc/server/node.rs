@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Calls, checked, not_taken, well_formed};
 use super::short::Serve;
+use crate::grpc::body::{self, Answering};
 use crate::grpc::convert::{Checked, need, node};
 use crate::grpc::error::{from_status, to_status};
 use crate::grpc::limit::{FRAMES_READ_AHEAD, PART_BYTES_MAX, STALL_TIMEOUT};
@@ -78,7 +79,10 @@ impl node_server::Node for Adapter {
         let request: ReadRequest = checked(request.into_inner().try_into())?;
         let service = self.service.clone();
         let read = self.calls.run(async move { service.read_chunk(request).await });
-        Ok(Response::new(self.send(read.await?)))
+        let body = body::of_response(self.send(read.await?));
+        let mut response = Response::new(stream::empty().boxed());
+        response.extensions_mut().insert(Answering::with(body));
+        Ok(response)
     }
 
     async fn delete_chunks(
