@@ -1,10 +1,10 @@
 //! Bodies whose frames are not copied on their way out.
 //!
 //! tonic encodes every message into a buffer of its own, so each byte of a
-//! frame would be copied once more. Here a message that carries a part of a
-//! frame is encoded up to the part's bytes, and these follow as they are. On
-//! the wire it is the same message. tonic has no place for such a body: it is
-//! put into the request or the response in place of an empty one.
+//! frame would be copied once more. Here a message that is a frame is encoded
+//! up to the frame's bytes, and these follow as they are. On the wire it is
+//! the same message. tonic has no place for such a body: it is put into the
+//! request or the response in place of an empty one.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -23,37 +23,32 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::Channel;
 
-use super::wire::{
-    FramePart, ReadChunkReply, WriteChunkRequest, read_chunk_reply, write_chunk_request,
-};
+use super::wire::{ReadChunkReply, WriteChunkRequest, read_chunk_reply, write_chunk_request};
 
-/// The field of a part in both messages that carry one.
-const PART_TAG: u32 = 2;
-/// The fields of a [`FramePart`].
-const BYTES_TAG: u32 = 1;
-const IS_LAST_TAG: u32 = 2;
+/// The field of a frame in both messages that may be one.
+const FRAME_TAG: u32 = 2;
 /// Before each message: whether it is compressed (never), and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// A message of a stream that may carry a part of a frame.
-pub(crate) trait MayCarryPart: Message + Sized {
-    /// The part, where the message is one.
-    fn into_part(self) -> Result<FramePart, Self>;
+/// A message of a stream that may be a frame.
+pub(crate) trait MayBeFrame: Message + Sized {
+    /// The frame, where the message is one.
+    fn into_frame(self) -> Result<Bytes, Self>;
 }
 
-impl MayCarryPart for WriteChunkRequest {
-    fn into_part(self) -> Result<FramePart, Self> {
+impl MayBeFrame for WriteChunkRequest {
+    fn into_frame(self) -> Result<Bytes, Self> {
         match self.step {
-            Some(write_chunk_request::Step::Part(part)) => Ok(part),
+            Some(write_chunk_request::Step::Frame(frame)) => Ok(frame),
             step => Err(Self { step }),
         }
     }
 }
 
-impl MayCarryPart for ReadChunkReply {
-    fn into_part(self) -> Result<FramePart, Self> {
+impl MayBeFrame for ReadChunkReply {
+    fn into_frame(self) -> Result<Bytes, Self> {
         match self.step {
-            Some(read_chunk_reply::Step::Part(part)) => Ok(part),
+            Some(read_chunk_reply::Step::Frame(frame)) => Ok(frame),
             step => Err(Self { step }),
         }
     }
@@ -70,20 +65,20 @@ struct Messages<S> {
 }
 
 /// The body of a request.
-pub(crate) fn of_request<M: MayCarryPart + 'static>(
+pub(crate) fn of_request<M: MayBeFrame + 'static>(
     messages: impl Stream<Item = M> + Send + 'static,
 ) -> Body {
     body(messages.map(Ok), false)
 }
 
 /// The body of a response; an error ends it.
-pub(crate) fn of_response<M: MayCarryPart + 'static>(
+pub(crate) fn of_response<M: MayBeFrame + 'static>(
     messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
 ) -> Body {
     body(messages, true)
 }
 
-fn body<M: MayCarryPart + 'static>(
+fn body<M: MayBeFrame + 'static>(
     messages: impl Stream<Item = Result<M, Status>> + Send + 'static,
     has_status: bool,
 ) -> Body {
@@ -93,7 +88,7 @@ fn body<M: MayCarryPart + 'static>(
 impl<S, M> http_body::Body for Messages<S>
 where
     S: Stream<Item = Result<M, Status>> + Unpin,
-    M: MayCarryPart,
+    M: MayBeFrame,
 {
     type Data = Bytes;
     type Error = Status;
@@ -129,26 +124,20 @@ where
 
 /// A message with its prefix, and the bytes that it ends with where these are
 /// not in it.
-fn encode(message: impl MayCarryPart) -> (Bytes, Option<Bytes>) {
+fn encode(message: impl MayBeFrame) -> (Bytes, Option<Bytes>) {
     let mut head = BytesMut::with_capacity(64);
-    match message.into_part() {
+    match message.into_frame() {
         Err(message) => {
             put_prefix(&mut head, message.encoded_len());
             message.encode(&mut head).expect("a BytesMut grows");
             (head.freeze(), None)
         }
-        Ok(FramePart { bytes, is_last }) => {
-            let before = if is_last { key_len(IS_LAST_TAG) + 1 } else { 0 };
-            let part_len = before + field_len(BYTES_TAG, bytes.len());
-            put_prefix(&mut head, field_len(PART_TAG, part_len));
-            put_length(&mut head, PART_TAG, part_len);
-            if is_last {
-                encode_key(IS_LAST_TAG, WireType::Varint, &mut head);
-                encode_varint(1, &mut head);
-            }
-            // Last, whatever its number: fields may come in any order.
-            put_length(&mut head, BYTES_TAG, bytes.len());
-            (head.freeze(), Some(bytes).filter(|bytes| !bytes.is_empty()))
+        Ok(frame) => {
+            let len_bytes = encoded_len_varint(frame.len() as u64);
+            put_prefix(&mut head, key_len(FRAME_TAG) + len_bytes + frame.len());
+            encode_key(FRAME_TAG, WireType::LengthDelimited, &mut head);
+            encode_varint(frame.len() as u64, &mut head);
+            (head.freeze(), Some(frame).filter(|frame| !frame.is_empty()))
         }
     }
 }
@@ -157,15 +146,6 @@ fn put_prefix(head: &mut BytesMut, len: usize) {
     head.reserve(PREFIX_BYTES + len.min(256));
     head.put_u8(0);
     head.put_u32(u32::try_from(len).expect("messages are far below 4 GiB"));
-}
-
-fn put_length(head: &mut BytesMut, tag: u32, len: usize) {
-    encode_key(tag, WireType::LengthDelimited, head);
-    encode_varint(len as u64, head);
-}
-
-fn field_len(tag: u32, len: usize) -> usize {
-    key_len(tag) + encoded_len_varint(len as u64) + len
 }
 
 /// A connection whose next request has this body in place of its own.
@@ -246,11 +226,12 @@ impl<S: NamedService> NamedService for WithBodies<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::limit::PART_BYTES_MAX;
+    use dfs_core::data::frame::STORED_MAX;
+
     use crate::grpc::wire::{ChunkSeal, ReadHead};
 
     /// The message that a receiver makes of it.
-    fn crossed<M: MayCarryPart + Default>(message: M) -> M {
+    fn crossed<M: MayBeFrame + Default>(message: M) -> M {
         let (head, rest) = encode(message);
         let mut whole = [&head[..], rest.as_deref().unwrap_or_default()].concat();
         let body = whole.split_off(PREFIX_BYTES);
@@ -261,15 +242,13 @@ mod tests {
 
     #[test]
     fn messages_arrive_as_prost_would_have_sent_them() {
-        for len in [0, 1, 127, 128, 16_383, 16_384, PART_BYTES_MAX] {
-            for is_last in [false, true] {
-                let part = FramePart { bytes: vec![7; len].into(), is_last };
-                let step = Some(write_chunk_request::Step::Part(part.clone()));
-                let request = WriteChunkRequest { step };
-                assert_eq!(crossed(request.clone()), request);
-                let reply = ReadChunkReply { step: Some(read_chunk_reply::Step::Part(part)) };
-                assert_eq!(crossed(reply.clone()), reply);
-            }
+        for len in [0, 1, 127, 128, 16_383, 16_384, STORED_MAX] {
+            let frame = Bytes::from(vec![7; len]);
+            let step = Some(write_chunk_request::Step::Frame(frame.clone()));
+            let request = WriteChunkRequest { step };
+            assert_eq!(crossed(request.clone()), request);
+            let reply = ReadChunkReply { step: Some(read_chunk_reply::Step::Frame(frame)) };
+            assert_eq!(crossed(reply.clone()), reply);
         }
         let seal = ChunkSeal { raw_bytes: 300, digest: vec![1; 32].into(), ..Default::default() };
         let step = Some(write_chunk_request::Step::Seal(seal.clone()));
@@ -281,10 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_part_are_not_copied() {
-        let bytes = Bytes::from(vec![7; 1000]);
-        let part = FramePart { bytes: bytes.clone(), is_last: true };
-        let (_, rest) = encode(ReadChunkReply { step: Some(read_chunk_reply::Step::Part(part)) });
-        assert_eq!(rest.expect("they follow").as_ptr(), bytes.as_ptr());
+    fn the_bytes_of_a_frame_are_not_copied() {
+        let frame = Bytes::from(vec![7; 1000]);
+        let step = Some(read_chunk_reply::Step::Frame(frame.clone()));
+        let (_, rest) = encode(ReadChunkReply { step });
+        assert_eq!(rest.expect("they follow").as_ptr(), frame.as_ptr());
     }
 }

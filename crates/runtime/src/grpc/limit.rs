@@ -5,23 +5,23 @@ use std::time::Duration;
 use dfs_core::data::frame::{FRAME_SIZE, STORED_MAX};
 use dfs_core::policy::CHUNK_SIZE_MAX;
 
-/// The longest message between nodes and clients. A frame's part is far
-/// shorter; the longest is a list of handles or a rebuild task.
+/// The longest message between nodes and clients: room for a frame, for a
+/// list of handles, for a rebuild task.
 pub(crate) const NODE_MESSAGE_BYTES_MAX: usize = 2 << 20;
 /// The longest message to or from the coordinator: a page of a wide file's
 /// layout, or the status of a large cluster.
 pub(crate) const COORDINATOR_MESSAGE_BYTES_MAX: usize = 8 << 20;
-/// The longest part of a frame in one message: a quarter of the longest frame,
-/// so that no full frame ends with a part of a few bytes.
-pub(crate) const PART_BYTES_MAX: usize = STORED_MAX.div_ceil(4);
+/// The longest frame that a chunk is written with by a short call.
+pub(crate) const SHORT_FRAME_BYTES_MAX: usize = 256 << 10;
 
 /// What may be under way on one stream before the receiver has taken it.
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// The same for all streams of a connection together: no less, or streams
 /// that stand still would hold back every other call of the connection.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = STREAMS_PER_CONNECTION_MAX * STREAM_WINDOW_BYTES;
-/// The longest HTTP/2 frame.
-pub(crate) const HTTP2_FRAME_BYTES_MAX: u32 = 1 << 20;
+/// The longest HTTP/2 frame: a stored frame with its head fits.
+pub(crate) const HTTP2_FRAME_BYTES_MAX: u32 = (1 << 20) + (64 << 10);
+const _: () = assert!(STORED_MAX < HTTP2_FRAME_BYTES_MAX as usize);
 /// The longest header list, error messages included.
 pub(crate) const HEADER_LIST_BYTES_MAX: u32 = 32 << 10;
 /// Calls under way on one connection.
@@ -30,16 +30,12 @@ pub(crate) const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 pub(crate) const CALLS_MAX: usize = 1024;
 /// Short calls under way on one stream of them.
 pub(crate) const SHORT_CALLS_MAX: usize = 128;
-/// The most parts that a frame may come in.
-pub(crate) const FRAME_PARTS_MAX: usize = 2 * STORED_MAX.div_ceil(PART_BYTES_MAX);
 /// Connections to one server.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Peers whose connections are kept.
 pub(crate) const PEERS_MAX: usize = 1024;
 /// Frames read ahead for a reader whose window is full.
 pub(crate) const FRAMES_READ_AHEAD: usize = 1;
-/// Buffers that a stream's receiver uses again and again.
-pub(crate) const ASSEMBLY_BUFFERS_MAX: usize = 4;
 
 /// To reach a peer.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

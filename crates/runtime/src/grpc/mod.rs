@@ -9,7 +9,6 @@ mod client;
 mod convert;
 mod error;
 mod limit;
-mod parts;
 mod server;
 mod short;
 #[cfg(test)]

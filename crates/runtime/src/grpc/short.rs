@@ -28,18 +28,18 @@ pub(crate) fn batch<T: Message>(items: &mut VecDeque<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::wire::FramePart;
+    use crate::grpc::wire::WriteWhole;
 
-    fn part(len: usize) -> FramePart {
-        FramePart { bytes: vec![7; len].into(), is_last: true }
+    fn write(len: usize) -> WriteWhole {
+        WriteWhole { frame: vec![7; len].into(), ..WriteWhole::default() }
     }
 
     #[test]
     fn a_message_is_filled_and_not_overfilled() {
         let mut items: VecDeque<_> =
-            [BATCH_BYTES / 2, BATCH_BYTES / 3, BATCH_BYTES, 0, 1].into_iter().map(part).collect();
-        let lens = |batch: Vec<FramePart>| -> Vec<usize> {
-            batch.iter().map(|part| part.bytes.len()).collect()
+            [BATCH_BYTES / 2, BATCH_BYTES / 3, BATCH_BYTES, 0, 1].into_iter().map(write).collect();
+        let lens = |batch: Vec<WriteWhole>| -> Vec<usize> {
+            batch.iter().map(|write| write.frame.len()).collect()
         };
         assert_eq!(lens(batch(&mut items)), [BATCH_BYTES / 2, BATCH_BYTES / 3]);
         assert_eq!(lens(batch(&mut items)), [BATCH_BYTES], "one goes whatever its length");

@@ -52,7 +52,8 @@ impl CoordinatorService for CoordinatorStub {
             Reply::BeginPut(reply) => Some(reply),
             _ => None,
         };
-        self.peer.ask_one(Ask::BeginPut(request.into()), of, TryInto::try_into).await
+        let reply = self.peer.ask(CALL_TIMEOUT, Ask::BeginPut(request.into()), of).await?;
+        self.peer.take(reply.try_into())
     }
 
     async fn place(&self, request: Place) -> Result<Vec<StripePlacement>> {
@@ -72,7 +73,8 @@ impl CoordinatorService for CoordinatorStub {
             Reply::Commit(reply) => Some(reply),
             _ => None,
         };
-        self.peer.ask_one(Ask::Commit(request.into()), of, TryInto::try_into).await
+        let reply = self.peer.ask(CALL_TIMEOUT, Ask::Commit(request.into()), of).await?;
+        self.peer.take(reply.try_into())
     }
 
     async fn abort(&self, upload: FileId) -> Result<()> {
@@ -86,7 +88,8 @@ impl CoordinatorService for CoordinatorStub {
             Reply::Lookup(reply) => Some(reply),
             _ => None,
         };
-        self.peer.ask_one(Ask::Lookup(request.into()), of, TryInto::try_into).await
+        let reply = self.peer.ask(CALL_TIMEOUT, Ask::Lookup(request.into()), of).await?;
+        self.peer.take(reply.try_into())
     }
 
     async fn list(&self, request: List) -> Result<ListPage> {
@@ -100,7 +103,8 @@ impl CoordinatorService for CoordinatorStub {
             Reply::Remove(reply) => Some(reply),
             _ => None,
         };
-        self.peer.ask_one(Ask::Remove(request.into()), of, TryInto::try_into).await
+        let reply = self.peer.ask(CALL_TIMEOUT, Ask::Remove(request.into()), of).await?;
+        self.peer.take(reply.try_into())
     }
 
     async fn rename(&self, request: Rename) -> Result<()> {

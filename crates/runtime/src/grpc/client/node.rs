@@ -20,7 +20,6 @@ use super::write;
 use crate::grpc::convert::{need, node};
 use crate::grpc::error::from_status;
 use crate::grpc::limit::{CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, STALL_TIMEOUT};
-use crate::grpc::parts::Assembler;
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
@@ -46,24 +45,16 @@ impl NodeStub {
     /// Reads one frame by a short call.
     async fn read_frame(&self, request: ReadRequest) -> Result<ChunkRead> {
         let wanted = request.frames.clone();
-        let replies = self.peer.ask(CALL_TIMEOUT, Ask::Read(request.into())).await?;
-        let mut assembler = Assembler::default();
-        let (mut head, mut frame) = (None, None);
-        for (index, reply) in replies.into_iter().enumerate() {
-            let Reply::Read(read) = reply else {
-                return Err(self.peer.nonsense("it is the answer of another call"));
-            };
-            if (index > 0) == read.head.is_some() || frame.is_some() {
-                return Err(self.peer.nonsense("a frame's head comes first, and its end last"));
-            }
-            head = head.or(read.head);
-            let Some(part) = read.part else { break };
-            frame = assembler.push(part).map_err(|bad| self.peer.nonsense(&bad.to_string()))?;
-        }
-        let (header, seal) = self.take_head(head.unwrap_or_default())?;
-        if !assembler.is_at_boundary() || u32::from(frame.is_some()) != frames_in(&wanted, &seal) {
+        let of = |reply| match reply {
+            Reply::Read(read) => Some(read),
+            _ => None,
+        };
+        let read = self.peer.ask(CALL_TIMEOUT, Ask::Read(request.into()), of).await?;
+        let (header, seal) = self.take_head(read.head.unwrap_or_default())?;
+        if u32::from(read.frame.is_some()) != frames_in(&wanted, &seal) {
             return Err(self.peer.nonsense("it is not the one frame that was asked for"));
         }
+        let frame = read.frame.map(|frame| self.peer.check_frame(frame)).transpose()?;
         Ok(ChunkRead { header, seal, frames: stream::iter(frame.map(Ok)).boxed() })
     }
 
@@ -98,12 +89,7 @@ impl NodeService for NodeStub {
         let wanted = request.frames.clone();
         let call = client.read_chunk(wire::ReadChunkRequest::from(request));
         let messages = self.peer.answer(CALL_TIMEOUT, call, Ok).await?;
-        let mut reading = Reading {
-            peer: self.peer.clone(),
-            messages,
-            assembler: Assembler::default(),
-            frames_left: 0,
-        };
+        let mut reading = Reading { peer: self.peer.clone(), messages, frames_left: 0 };
         let Some(Step::Head(head)) = reading.step().await? else {
             return Err(self.peer.nonsense("a chunk's head comes first"));
         };
@@ -149,38 +135,25 @@ impl NodeService for NodeStub {
 struct Reading {
     peer: Peer,
     messages: Streaming<wire::ReadChunkReply>,
-    assembler: Assembler,
     /// Frames that were asked for, are there, and have not come yet.
     frames_left: u32,
 }
 
 impl Reading {
     async fn frame(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            match self.step().await? {
-                Some(Step::Part(part)) => {
-                    let frame = self.assembler.push(part);
-                    let frame = frame.map_err(|bad| self.peer.nonsense(&bad.to_string()))?;
-                    if frame.is_some() {
-                        let left = self.frames_left.checked_sub(1);
-                        self.frames_left = left.ok_or_else(|| {
-                            self.peer.nonsense("more frames came than were asked for")
-                        })?;
-                        return Ok(frame);
-                    }
-                }
-                Some(Step::Head(_)) => {
-                    return Err(self.peer.nonsense("a chunk has one head"));
-                }
-                None if !self.assembler.is_at_boundary() => {
-                    return Err(self.peer.nonsense("a frame was not sent to its end"));
-                }
-                None if self.frames_left > 0 => {
-                    let rule = format!("{} frames are missing at the end", self.frames_left);
-                    return Err(self.peer.nonsense(&rule));
-                }
-                None => return Ok(None),
+        match self.step().await? {
+            Some(Step::Frame(frame)) => {
+                let left = self.frames_left.checked_sub(1);
+                self.frames_left =
+                    left.ok_or_else(|| self.peer.nonsense("more frames came than were asked for"))?;
+                self.peer.check_frame(frame).map(Some)
             }
+            Some(Step::Head(_)) => Err(self.peer.nonsense("a chunk has one head")),
+            None if self.frames_left > 0 => {
+                let rule = format!("{} frames are missing at the end", self.frames_left);
+                Err(self.peer.nonsense(&rule))
+            }
+            None => Ok(None),
         }
     }
 

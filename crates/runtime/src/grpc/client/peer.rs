@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dfs_core::api::{Error, Kind, Result};
+use dfs_core::data::frame::STORED_MAX;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
@@ -14,8 +16,8 @@ use super::short::ShortWay;
 use crate::grpc::convert::{BadMessage, Checked, address};
 use crate::grpc::error::from_status;
 use crate::grpc::limit::{
-    CALL_TIMEOUT, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX,
-    HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
+    CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, HTTP2_FRAME_BYTES_MAX,
+    KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
@@ -81,22 +83,15 @@ impl Peer {
         })
     }
 
-    /// Makes a short call and gives its replies, at least one.
-    pub(super) async fn ask(&self, deadline: Duration, ask: Ask) -> Result<Vec<Reply>> {
-        self.reached()?.short.ask(self, deadline, ask).await
-    }
-
-    /// Makes a short call with one reply, which `of` finds in what came, and
-    /// takes it.
-    pub(super) async fn ask_one<W, T>(
+    /// Makes a short call, in whose reply `of` finds what it is to be.
+    pub(super) async fn ask<W>(
         &self,
+        deadline: Duration,
         ask: Ask,
         of: impl FnOnce(Reply) -> Option<W>,
-        take: impl FnOnce(W) -> Checked<T>,
-    ) -> Result<T> {
-        let mut replies = self.ask(CALL_TIMEOUT, ask).await?;
-        let reply = replies.pop().filter(|_| replies.is_empty()).and_then(of);
-        self.take(take(reply.ok_or_else(|| self.nonsense("it is the answer of another call"))?))
+    ) -> Result<W> {
+        let reply = self.reached()?.short.ask(self, deadline, ask).await?;
+        of(reply).ok_or_else(|| self.nonsense("it is the answer of another call"))
     }
 
     /// Waits for an answer and takes it.
@@ -122,6 +117,15 @@ impl Peer {
             Kind::Internal,
             format!("{} answered what is not well-formed: {rule}", self.name),
         )
+    }
+
+    /// A frame that came from the peer, if it can be one.
+    pub(super) fn check_frame(&self, frame: Bytes) -> Result<Bytes> {
+        if frame.len() > STORED_MAX {
+            let rule = format!("a frame has {} bytes, at most {STORED_MAX}", frame.len());
+            return Err(self.nonsense(&rule));
+        }
+        Ok(frame)
     }
 
     /// The peer said nothing for too long.

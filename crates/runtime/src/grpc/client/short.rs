@@ -19,9 +19,7 @@ use tonic::transport::Channel;
 
 use super::peer::Peer;
 use crate::grpc::error::{from_failure, from_status};
-use crate::grpc::limit::{
-    CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX, FRAME_PARTS_MAX, SHORT_CALLS_MAX,
-};
+use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX, SHORT_CALLS_MAX};
 use crate::grpc::short;
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
@@ -39,7 +37,7 @@ pub(super) struct ShortWay {
 /// A call and who waits for its answer.
 struct Asked {
     ask: Ask,
-    answer: oneshot::Sender<Result<Vec<Reply>>>,
+    answer: oneshot::Sender<Result<Reply>>,
 }
 
 impl ShortWay {
@@ -48,13 +46,8 @@ impl ShortWay {
         Self { channel, runtime: Handle::current(), asked: Mutex::default() }
     }
 
-    /// Makes a call and waits for all its replies, in order, at least one.
-    pub(super) async fn ask(
-        &self,
-        peer: &Peer,
-        deadline: Duration,
-        ask: Ask,
-    ) -> Result<Vec<Reply>> {
+    /// Makes a call and waits for its reply.
+    pub(super) async fn ask(&self, peer: &Peer, deadline: Duration, ask: Ask) -> Result<Reply> {
         let way = self.open(peer);
         let call = async {
             let (answer, answered) = oneshot::channel();
@@ -97,7 +90,7 @@ async fn drive(channel: Channel, peer: String, mut asked: mpsc::Receiver<Asked>)
     let mut under_way = UnderWay { peer, next_number: 0, waiting: HashMap::new() };
     let Err(error) = carry(channel, &mut under_way, &mut asked).await else { return };
     asked.close();
-    for (_, Waiting { answer, .. }) in under_way.waiting {
+    for (_, answer) in under_way.waiting {
         // Who asked may have gone.
         let _ = answer.send(Err(error.clone()));
     }
@@ -146,16 +139,11 @@ async fn carry(
     Ok(())
 }
 
-/// The calls of one stream that have no whole answer yet.
+/// The calls of one stream that have no answer yet.
 struct UnderWay {
     peer: String,
     next_number: u64,
-    waiting: HashMap<u64, Waiting>,
-}
-
-struct Waiting {
-    answer: oneshot::Sender<Result<Vec<Reply>>>,
-    replies: Vec<Reply>,
+    waiting: HashMap<u64, oneshot::Sender<Result<Reply>>>,
 }
 
 impl UnderWay {
@@ -173,34 +161,24 @@ impl UnderWay {
             return None;
         }
         self.next_number += 1;
-        self.waiting.insert(call.number, Waiting { answer, replies: Vec::new() });
+        self.waiting.insert(call.number, answer);
         Some(call)
     }
 
     /// # Errors
     /// `Internal` for answers that nobody can make sense of.
     fn take(&mut self, message: ShortAnswers) -> Result<()> {
-        for ShortAnswer { number, has_more, reply } in message.answers {
-            let (Some(waiting), Some(reply)) = (self.waiting.get_mut(&number), reply) else {
-                return Err(nonsense(&self.peer, "an answer to no call, or none to a call"));
+        for ShortAnswer { number, reply } in message.answers {
+            let reply = match reply {
+                Some(Reply::Failure(failure)) => Err(from_failure(&failure)),
+                Some(reply) => Ok(reply),
+                None => return Err(nonsense(&self.peer, "an answer is empty")),
             };
-            let result = match reply {
-                Reply::Failure(failure) => Err(from_failure(&failure)),
-                reply => {
-                    waiting.replies.push(reply);
-                    if has_more && waiting.replies.len() == FRAME_PARTS_MAX {
-                        return Err(nonsense(&self.peer, "a call has too many answers"));
-                    }
-                    if has_more {
-                        continue;
-                    }
-                    Ok(std::mem::take(&mut waiting.replies))
-                }
+            let Some(answer) = self.waiting.remove(&number) else {
+                return Err(nonsense(&self.peer, "an answer to no call"));
             };
-            if let Some(Waiting { answer, .. }) = self.waiting.remove(&number) {
-                // Who asked may have gone.
-                let _ = answer.send(result);
-            }
+            // Who asked may have gone.
+            let _ = answer.send(reply);
         }
         Ok(())
     }

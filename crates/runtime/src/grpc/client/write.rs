@@ -12,8 +12,7 @@ use tonic::transport::Channel;
 use super::peer::Peer;
 use crate::grpc::body::{self, Sending};
 use crate::grpc::error::from_status;
-use crate::grpc::limit::{PART_BYTES_MAX, SEAL_TIMEOUT, STALL_TIMEOUT};
-use crate::grpc::parts::split;
+use crate::grpc::limit::{SEAL_TIMEOUT, SHORT_FRAME_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
@@ -40,11 +39,13 @@ pub(super) async fn write_chunk(
     mut parts: WriteStream,
 ) -> Result<()> {
     if !may_be_whole(&header) {
-        return write_in_parts(channel, peer, header, parts).await;
+        return write_in_steps(channel, peer, header, parts).await;
     }
     let first = parts.next().await;
     let second = match &first {
-        Some(Ok(WritePart::Frame(frame))) if frame.len() <= PART_BYTES_MAX => parts.next().await,
+        Some(Ok(WritePart::Frame(frame))) if frame.len() <= SHORT_FRAME_BYTES_MAX => {
+            parts.next().await
+        }
         _ => None,
     };
     if let (Some(Ok(WritePart::Frame(frame))), Some(Ok(WritePart::Seal(seal)))) = (&first, &second)
@@ -54,23 +55,21 @@ pub(super) async fn write_chunk(
             frame: frame.clone(),
             seal: Some((*seal).into()),
         };
-        return match peer.ask(SEAL_TIMEOUT, Ask::Write(whole)).await?[..] {
-            [Reply::Write(_)] => Ok(()),
-            _ => Err(peer.nonsense("it is the answer of another call")),
-        };
+        let of = |reply| matches!(reply, Reply::Write(_)).then_some(());
+        return peer.ask(SEAL_TIMEOUT, Ask::Write(whole), of).await;
     }
     let parts = stream::iter(first.into_iter().chain(second)).chain(parts).boxed();
-    write_in_parts(channel, peer, header, parts).await
+    write_in_steps(channel, peer, header, parts).await
 }
 
 /// Whether the chunk is one of a file so small that each may be one short
 /// frame.
 fn may_be_whole(header: &WriteHeader) -> bool {
     let chunks = u64::from(header.chunk.shape.coding.data.max(1));
-    header.chunk.file_size.is_some_and(|size| size <= chunks * PART_BYTES_MAX as u64)
+    header.chunk.file_size.is_some_and(|size| size <= chunks * SHORT_FRAME_BYTES_MAX as u64)
 }
 
-async fn write_in_parts(
+async fn write_in_steps(
     channel: Channel,
     peer: &Peer,
     header: WriteHeader,
@@ -109,11 +108,9 @@ fn messages(
             }
             future::ready(part.ok())
         })
-        .flat_map(|part| match part {
-            WritePart::Frame(frame) => stream::iter(split(frame)).map(Step::Part).left_stream(),
-            WritePart::Seal(seal) => {
-                stream::once(future::ready(Step::Seal(seal.into()))).right_stream()
-            }
+        .map(|part| match part {
+            WritePart::Frame(frame) => Step::Frame(frame),
+            WritePart::Seal(seal) => Step::Seal(seal.into()),
         });
     stream::once(future::ready(Step::Header(header.into()))).chain(steps).map(move |step| {
         counted.messages.fetch_add(1, Ordering::Relaxed);

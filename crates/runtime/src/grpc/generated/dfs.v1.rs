@@ -43,29 +43,26 @@ pub struct ShortAnswers {
 pub struct ShortAnswer {
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    /// Another answer to the same call follows: the next part of its frame.
-    #[prost(bool, tag = "2")]
-    pub has_more: bool,
-    #[prost(oneof = "short_answer::Reply", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "short_answer::Reply", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub reply: ::core::option::Option<short_answer::Reply>,
 }
 /// Nested message and enum types in `ShortAnswer`.
 pub mod short_answer {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Reply {
-        #[prost(message, tag = "3")]
+        #[prost(message, tag = "2")]
         Failure(super::Failure),
-        #[prost(message, tag = "4")]
+        #[prost(message, tag = "3")]
         Write(super::WriteChunkReply),
-        #[prost(message, tag = "5")]
+        #[prost(message, tag = "4")]
         Read(super::ReadFrame),
-        #[prost(message, tag = "6")]
+        #[prost(message, tag = "5")]
         BeginPut(super::BeginPutReply),
-        #[prost(message, tag = "7")]
+        #[prost(message, tag = "6")]
         Commit(super::CommitReply),
-        #[prost(message, tag = "8")]
+        #[prost(message, tag = "7")]
         Lookup(super::LookupReply),
-        #[prost(message, tag = "9")]
+        #[prost(message, tag = "8")]
         Remove(super::RemoveReply),
     }
 }
@@ -240,14 +237,6 @@ pub struct ChunkSeal {
     #[prost(bytes = "bytes", tag = "4")]
     pub digest: ::prost::bytes::Bytes,
 }
-/// At most 256 KiB of a stored frame; a frame's parts are consecutive.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct FramePart {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub bytes: ::prost::bytes::Bytes,
-    #[prost(bool, tag = "2")]
-    pub is_last: bool,
-}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteHeader {
     #[prost(message, optional, tag = "1")]
@@ -276,8 +265,9 @@ pub mod write_chunk_request {
     pub enum Step {
         #[prost(message, tag = "1")]
         Header(super::WriteHeader),
-        #[prost(message, tag = "2")]
-        Part(super::FramePart),
+        /// a stored frame, whole
+        #[prost(bytes, tag = "2")]
+        Frame(::prost::bytes::Bytes),
         #[prost(message, tag = "3")]
         Seal(super::ChunkSeal),
     }
@@ -304,14 +294,14 @@ pub struct ReadHead {
     #[prost(message, optional, tag = "2")]
     pub seal: ::core::option::Option<ChunkSeal>,
 }
-/// The only frame that was asked for, in parts.
+/// The only frame that was asked for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadFrame {
-    /// With the first part. Without a part: the chunk has no such frame.
     #[prost(message, optional, tag = "1")]
     pub head: ::core::option::Option<ReadHead>,
-    #[prost(message, optional, tag = "2")]
-    pub part: ::core::option::Option<FramePart>,
+    /// none where the chunk has no such frame
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub frame: ::core::option::Option<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadChunkReply {
@@ -324,8 +314,9 @@ pub mod read_chunk_reply {
     pub enum Step {
         #[prost(message, tag = "1")]
         Head(super::ReadHead),
-        #[prost(message, tag = "2")]
-        Part(super::FramePart),
+        /// a stored frame, whole
+        #[prost(bytes, tag = "2")]
+        Frame(::prost::bytes::Bytes),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1170,7 +1161,7 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("dfs.v1.Node", "Adopt"));
             self.inner.unary(req, path, codec).await
         }
-        /// First the header, then frames in parts, then the seal and nothing more.
+        /// First the header, then the frames, then the seal and nothing more.
         /// A stream that ends without a seal leaves nothing.
         pub async fn write_chunk(
             &mut self,
@@ -1193,7 +1184,7 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("dfs.v1.Node", "WriteChunk"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// First the head, then the frames in parts.
+        /// First the head, then the frames.
         pub async fn read_chunk(
             &mut self,
             request: impl tonic::IntoRequest<super::ReadChunkRequest>,
@@ -1309,7 +1300,7 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::AdoptRequest>,
         ) -> std::result::Result<tonic::Response<super::NodeInfo>, tonic::Status>;
-        /// First the header, then frames in parts, then the seal and nothing more.
+        /// First the header, then the frames, then the seal and nothing more.
         /// A stream that ends without a seal leaves nothing.
         async fn write_chunk(
             &self,
@@ -1321,7 +1312,7 @@ pub mod node_server {
             >
             + std::marker::Send
             + 'static;
-        /// First the head, then the frames in parts.
+        /// First the head, then the frames.
         async fn read_chunk(
             &self,
             request: tonic::Request<super::ReadChunkRequest>,

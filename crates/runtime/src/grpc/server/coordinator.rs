@@ -34,7 +34,7 @@ pub(super) fn short(service: Arc<dyn CoordinatorService>) -> Serve {
     Arc::new(move |ask| {
         let service = service.clone();
         let reply = async move {
-            Ok(vec![match ask {
+            Ok(match ask {
                 Ask::BeginPut(request) => Reply::BeginPut(
                     service.begin_put(well_formed(request.try_into())?).await?.into(),
                 ),
@@ -48,7 +48,7 @@ pub(super) fn short(service: Arc<dyn CoordinatorService>) -> Serve {
                     Reply::Remove(service.remove(well_formed(request.try_into())?).await?.into())
                 }
                 Ask::Write(_) | Ask::Read(_) => return Err(not_taken("coordinator")),
-            }])
+            })
         };
         reply.boxed()
     })

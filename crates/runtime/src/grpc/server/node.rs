@@ -9,6 +9,7 @@ use dfs_core::api::{
     WriteStream,
 };
 use dfs_core::data::chunk::ChunkSeal;
+use dfs_core::data::frame::STORED_MAX;
 use dfs_core::id::Handle;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, future, stream};
@@ -22,8 +23,7 @@ use super::short::Serve;
 use crate::grpc::body::{self, Answering};
 use crate::grpc::convert::{Checked, need, node};
 use crate::grpc::error::{from_status, to_status};
-use crate::grpc::limit::{FRAMES_READ_AHEAD, PART_BYTES_MAX, STALL_TIMEOUT};
-use crate::grpc::parts::{Assembler, split};
+use crate::grpc::limit::{FRAMES_READ_AHEAD, SHORT_FRAME_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, node_server, read_chunk_reply, write_chunk_request};
@@ -59,8 +59,7 @@ impl node_server::Node for Adapter {
         &self,
         request: Request<Streaming<wire::WriteChunkRequest>>,
     ) -> Answer<wire::WriteChunkReply> {
-        let mut incoming =
-            Incoming { messages: request.into_inner(), assembler: Assembler::default() };
+        let mut incoming = Incoming { messages: request.into_inner() };
         let (header, parts) = match incoming.step().await.map_err(|error| to_status(&error))? {
             Some(write_chunk_request::Step::Header(header)) => {
                 (checked(header.try_into())?, incoming.into_parts())
@@ -143,14 +142,9 @@ impl Adapter {
             let _ = end.send(pump(read.frames, sender).await);
         });
         let failure = stream::once(ended).filter_map(|end| future::ready(failure(end)));
-        let parts = ReceiverStream::new(frames).map(Ok).chain(failure.map(Err));
-        let parts = parts.flat_map(move |frame| match frame {
-            Ok(frame) => {
-                stream::iter(split(frame)).map(move |part| reply(Step::Part(part))).boxed()
-            }
-            Err(error) => stream::once(async move { Err(to_status(&error)) }).boxed(),
-        });
-        stream::once(async move { reply(Step::Head(head)) }).chain(parts).boxed()
+        let frames = ReceiverStream::new(frames).map(move |frame| reply(Step::Frame(frame)));
+        let failure = failure.map(|error| Err(to_status(&error)));
+        stream::once(async move { reply(Step::Head(head)) }).chain(frames).chain(failure).boxed()
     }
 }
 
@@ -162,35 +156,32 @@ fn head_of(read: &ChunkRead) -> wire::ReadHead {
 pub(super) fn short(service: Arc<dyn NodeService>) -> Serve {
     Arc::new(move |ask| {
         let service = service.clone();
-        let replies = async move {
+        let reply = async move {
             match ask {
                 Ask::Write(whole) => write_whole(&*service, whole).await,
                 Ask::Read(request) => read_frame(&*service, request).await,
                 _ => Err(not_taken("node")),
             }
         };
-        replies.boxed()
+        reply.boxed()
     })
 }
 
 /// Writes a chunk that came at once.
-async fn write_whole(service: &dyn NodeService, whole: wire::WriteWhole) -> Result<Vec<Reply>> {
+async fn write_whole(service: &dyn NodeService, whole: wire::WriteWhole) -> Result<Reply> {
     let wire::WriteWhole { header, frame, seal } = whole;
     let header: WriteHeader = well_formed(need("header", header))?;
     let seal: ChunkSeal = well_formed(need("seal", seal))?;
-    if frame.len() > PART_BYTES_MAX {
+    if frame.len() > SHORT_FRAME_BYTES_MAX {
         return Err(out_of_place("a frame in one message is short"));
     }
     let parts = [Ok(WritePart::Frame(frame)), Ok(WritePart::Seal(seal))];
     service.write_chunk(header, stream::iter(parts).boxed()).await?;
-    Ok(vec![Reply::Write(wire::WriteChunkReply {})])
+    Ok(Reply::Write(wire::WriteChunkReply {}))
 }
 
 /// Reads one frame; then nothing of the node is held for its reader any more.
-async fn read_frame(
-    service: &dyn NodeService,
-    request: wire::ReadChunkRequest,
-) -> Result<Vec<Reply>> {
+async fn read_frame(service: &dyn NodeService, request: wire::ReadChunkRequest) -> Result<Reply> {
     let request: ReadRequest = well_formed(request.try_into())?;
     if request.frames.len() != 1 {
         let text = format!("{} frames are asked for in a short call", request.frames.len());
@@ -201,13 +192,8 @@ async fn read_frame(
         let text = format!("no frame could be read for {} s", STALL_TIMEOUT.as_secs());
         Error::new(Kind::Unavailable, text)
     })?;
-    let mut head = Some(head_of(&read));
-    let Some(frame) = frame.transpose()? else {
-        return Ok(vec![Reply::Read(wire::ReadFrame { head, part: None })]);
-    };
-    let replies = split(frame)
-        .map(|part| Reply::Read(wire::ReadFrame { head: head.take(), part: Some(part) }));
-    Ok(replies.collect())
+    let head = Some(head_of(&read));
+    Ok(Reply::Read(wire::ReadFrame { head, frame: frame.transpose()? }))
 }
 
 /// Takes frames and hands them on, until there are no more or nobody is there
@@ -247,7 +233,6 @@ fn failure(end: std::result::Result<Result<()>, oneshot::error::RecvError>) -> O
 /// A chunk on its way in.
 struct Incoming {
     messages: Streaming<wire::WriteChunkRequest>,
-    assembler: Assembler,
 }
 
 impl Incoming {
@@ -263,28 +248,21 @@ impl Incoming {
     }
 
     async fn part(&mut self) -> Result<Option<WritePart>> {
-        loop {
-            match self.step().await? {
-                Some(write_chunk_request::Step::Part(part)) => {
-                    let frame = self.assembler.push(part);
-                    let frame = frame.map_err(|bad| Error::new(Kind::Invalid, bad.to_string()))?;
-                    if let Some(frame) = frame {
-                        return Ok(Some(WritePart::Frame(frame)));
-                    }
-                }
-                _ if !self.assembler.is_at_boundary() => {
-                    return Err(out_of_place("a frame was not sent to its end"));
-                }
-                Some(write_chunk_request::Step::Seal(seal)) => {
-                    let seal: Checked<_> = seal.try_into();
-                    let seal = seal.map_err(|bad| out_of_place(&bad.to_string()))?;
-                    return Ok(Some(WritePart::Seal(seal)));
-                }
-                Some(write_chunk_request::Step::Header(_)) => {
-                    return Err(out_of_place("a chunk has one header"));
-                }
-                None => return Ok(None),
+        match self.step().await? {
+            Some(write_chunk_request::Step::Frame(frame)) if frame.len() > STORED_MAX => {
+                let text = format!("a frame has {} bytes, at most {STORED_MAX}", frame.len());
+                Err(out_of_place(&text))
             }
+            Some(write_chunk_request::Step::Frame(frame)) => Ok(Some(WritePart::Frame(frame))),
+            Some(write_chunk_request::Step::Seal(seal)) => {
+                let seal: Checked<_> = seal.try_into();
+                let seal = seal.map_err(|bad| out_of_place(&bad.to_string()))?;
+                Ok(Some(WritePart::Seal(seal)))
+            }
+            Some(write_chunk_request::Step::Header(_)) => {
+                Err(out_of_place("a chunk has one header"))
+            }
+            None => Ok(None),
         }
     }
 

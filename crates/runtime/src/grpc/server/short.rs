@@ -23,8 +23,8 @@ use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{ShortAnswer, ShortAnswers, ShortCall, ShortCalls, short_server};
 
-/// What a role makes of a call: its replies, in order.
-pub(super) type Serve = Arc<dyn Fn(Ask) -> BoxFuture<'static, Result<Vec<Reply>>> + Send + Sync>;
+/// What a role makes of a call.
+pub(super) type Serve = Arc<dyn Fn(Ask) -> BoxFuture<'static, Result<Reply>> + Send + Sync>;
 
 /// The generated service in front of a role.
 pub(super) struct Adapter {
@@ -88,17 +88,12 @@ async fn take(
 
 /// Hands a call's answer on. A caller that takes nothing for too long loses
 /// it, and hears so from its own clock.
-async fn answer(answers: &mpsc::Sender<ShortAnswer>, number: u64, result: Result<Vec<Reply>>) {
-    let mut replies = result.unwrap_or_else(|error| vec![Reply::Failure(to_failure(&error))]);
-    let count = replies.len();
-    for (index, reply) in replies.drain(..).enumerate() {
-        let has_more = index + 1 < count;
-        let answer = ShortAnswer { number, has_more, reply: Some(reply) };
-        let Err(TrySendError::Full(answer)) = answers.try_send(shortened(answer)) else { continue };
-        if timeout(STALL_TIMEOUT, answers.send(answer)).await.is_err() {
-            tracing::debug!(number, "a caller takes no answers");
-            return;
-        }
+async fn answer(answers: &mpsc::Sender<ShortAnswer>, number: u64, result: Result<Reply>) {
+    let reply = result.unwrap_or_else(|error| Reply::Failure(to_failure(&error)));
+    let answer = shortened(ShortAnswer { number, reply: Some(reply) });
+    let Err(TrySendError::Full(answer)) = answers.try_send(answer) else { return };
+    if timeout(STALL_TIMEOUT, answers.send(answer)).await.is_err() {
+        tracing::debug!(number, "a caller takes no answers");
     }
 }
 
@@ -110,7 +105,7 @@ fn shortened(answer: ShortAnswer) -> ShortAnswer {
     }
     let text = format!("the answer has {bytes} bytes, at most {ITEM_BYTES_MAX} are allowed");
     let failure = to_failure(&Error::new(Kind::Invalid, text));
-    ShortAnswer { number: answer.number, has_more: false, reply: Some(Reply::Failure(failure)) }
+    ShortAnswer { number: answer.number, reply: Some(Reply::Failure(failure)) }
 }
 
 fn in_batches(

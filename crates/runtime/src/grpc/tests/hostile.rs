@@ -19,10 +19,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Script, Served, context, listen, soon, three_frames};
 use crate::grpc::client::GrpcPeers;
 use crate::grpc::error::from_status;
-use crate::grpc::limit::{PART_BYTES_MAX, STALL_TIMEOUT};
+use crate::grpc::limit::STALL_TIMEOUT;
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::node_server::{Node, NodeServer};
-use crate::grpc::wire::{self, FramePart, read_chunk_reply, write_chunk_request::Step};
+use crate::grpc::wire::{self, read_chunk_reply, write_chunk_request::Step};
 
 impl Served {
     fn raw(&self) -> NodeClient<Channel> {
@@ -35,8 +35,8 @@ fn header() -> wire::WriteHeader {
     wire::WriteHeader { context: Some(context().into()), chunk: Some(three_frames().header.into()) }
 }
 
-fn part(len: usize, is_last: bool) -> Step {
-    Step::Part(FramePart { bytes: Bytes::from(vec![0; len]), is_last })
+fn frame(len: usize) -> Step {
+    Step::Frame(Bytes::from(vec![0; len]))
 }
 
 fn kind<T>(answer: std::result::Result<T, Status>) -> Kind {
@@ -53,20 +53,14 @@ async fn streams_that_are_no_chunk_are_refused() {
         change(header.chunk.as_mut().expect("it has one"));
         Step::Header(header)
     };
-    let full = || part(PART_BYTES_MAX, false);
-    let too_long = vec![Step::Header(header()), full(), full(), full(), full(), full()];
-    const { assert!(5 * PART_BYTES_MAX > STORED_MAX) };
     let streams = [
         vec![],
         vec![seal()],
-        vec![part(10, true), seal()],
+        vec![frame(10), seal()],
         vec![Step::Header(header()), Step::Header(header())],
-        vec![Step::Header(header()), part(10, false), seal()],
-        vec![Step::Header(header()), part(10, false)],
-        vec![Step::Header(header()), part(0, false)],
-        vec![Step::Header(header()), part(PART_BYTES_MAX + 1, true)],
+        vec![Step::Header(header()), frame(10)],
+        vec![Step::Header(header()), frame(STORED_MAX + 1), seal()],
         vec![Step::Header(header()), Step::Seal(bad_seal)],
-        too_long,
         vec![bad_header(|it| it.cluster = Bytes::from_static(&[1; 15])), seal()],
         vec![bad_header(|it| it.compression = 77), seal()],
         vec![bad_header(|it| it.compression = 0), seal()],
@@ -163,9 +157,7 @@ async fn a_stream_that_says_nothing_more_is_ended_by_the_server() {
     let served = Served::start(Script::Serve).await;
     let mut raw = served.raw();
     pause();
-    for steps in
-        [vec![], vec![Step::Header(header())], vec![Step::Header(header()), part(9, false)]]
-    {
+    for steps in [vec![], vec![Step::Header(header())], vec![Step::Header(header()), frame(9)]] {
         let messages = steps.into_iter().map(|it| wire::WriteChunkRequest { step: Some(it) });
         let begun = Instant::now();
         let answer = raw.write_chunk(stream::iter(messages).chain(stream::pending())).await;
@@ -226,25 +218,23 @@ impl Node for Liar {
 
 #[tokio::test]
 async fn answers_that_are_not_well_formed_are_errors() {
-    use read_chunk_reply::Step::{Head, Part};
+    use read_chunk_reply::Step::{Frame, Head};
     let chunk = three_frames();
     let header = Some(chunk.header.clone().into());
     let seal = Some(wire::ChunkSeal::from(chunk.seal));
     let head = || Head(wire::ReadHead { header: header.clone(), seal: seal.clone() });
-    let piece = |len, is_last| Part(FramePart { bytes: Bytes::from(vec![0; len]), is_last });
+    let frame = |len| Frame(Bytes::from(vec![0; len]));
     let short_seal = wire::ChunkSeal { digest: Bytes::new(), ..chunk.seal.into() };
     let answers = [
         vec![],
-        vec![piece(10, true)],
+        vec![frame(10)],
         vec![Head(wire::ReadHead { header: None, seal: seal.clone() })],
         vec![Head(wire::ReadHead { header: header.clone(), seal: Some(short_seal) })],
         vec![head(), head()],
         vec![head()],
-        vec![head(), piece(10, true), piece(10, true)],
-        vec![head(), piece(10, false)],
-        vec![head(), piece(0, false), piece(0, true)],
-        vec![head(), piece(PART_BYTES_MAX + 1, true)],
-        [vec![head()], vec![piece(PART_BYTES_MAX, false); 5]].concat(),
+        vec![head(), frame(10), frame(10)],
+        vec![head(), frame(10), head()],
+        vec![head(), frame(STORED_MAX + 1)],
     ];
     for (number, answer) in answers.into_iter().enumerate() {
         let (listener, address) = listen().await;

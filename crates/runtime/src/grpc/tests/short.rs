@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use dfs_core::api::{Kind, Lookup, NodeService, ReadRequest, Result, WriteHeader};
+use dfs_core::data::frame::STORED_MAX;
 use dfs_core::env::Peers;
 use dfs_core::id::Handle;
 use dfs_core::name::FileName;
@@ -19,13 +20,13 @@ use super::{Script, Served, context, listen, soon, three_frames};
 use crate::grpc::client::GrpcPeers;
 use crate::grpc::error::from_failure;
 use crate::grpc::limit::{
-    CALL_TIMEOUT, FRAME_PARTS_MAX, PART_BYTES_MAX, SEAL_TIMEOUT, SHORT_CALLS_MAX, SHUTDOWN_GRACE,
+    CALL_TIMEOUT, SEAL_TIMEOUT, SHORT_CALLS_MAX, SHORT_FRAME_BYTES_MAX, SHUTDOWN_GRACE,
 };
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::short_client::ShortClient;
 use crate::grpc::wire::short_server::{Short, ShortServer};
-use crate::grpc::wire::{self, FramePart, ReadFrame, ShortAnswer, ShortAnswers, ShortCalls};
+use crate::grpc::wire::{self, ReadFrame, ShortAnswer, ShortAnswers, ShortCalls};
 
 /// A chunk of one short frame.
 fn small(handle: u64) -> SampleChunk {
@@ -44,7 +45,7 @@ async fn read(node: &dyn NodeService) -> Result<Vec<Bytes>> {
     frames.into_iter().collect()
 }
 
-/// What [`Script::Serve`] hands out: longer than a part.
+/// What [`Script::Serve`] hands out: longer than what a short write may have.
 fn long_frame() -> Result<Vec<Bytes>> {
     Ok(vec![three_frames().frames[0].clone()])
 }
@@ -167,7 +168,7 @@ async fn calls_that_are_not_well_formed_are_refused_and_others_answered() {
         frame: good.frames[0].clone(),
         seal: Some(good.seal.into()),
     };
-    let long = Bytes::from(vec![0; PART_BYTES_MAX + 1]);
+    let long = Bytes::from(vec![0; SHORT_FRAME_BYTES_MAX + 1]);
     let frames = |first_frame, end_frame| {
         let cluster = Bytes::from_static(&[1; 16]);
         Ask::Read(wire::ReadChunkRequest { cluster, handle: 7, first_frame, end_frame })
@@ -239,23 +240,17 @@ async fn short_answers_that_are_not_well_formed_are_errors() {
         header: Some(chunk.header.clone().into()),
         seal: Some(chunk.seal.into()),
     });
-    let part = |len, is_last| Some(FramePart { bytes: Bytes::from(vec![0; len]), is_last });
-    let answer = |has_more, reply| ShortAnswer { number: 0, has_more, reply: Some(reply) };
-    let frame = |has_more, head: &Option<wire::ReadHead>, part: Option<FramePart>| {
-        answer(has_more, Reply::Read(ReadFrame { head: head.clone(), part }))
-    };
+    let bytes = |len| Some(Bytes::from(vec![0; len]));
+    let answer = |number, reply| ShortAnswer { number, reply: Some(reply) };
+    let frame =
+        |head: &Option<wire::ReadHead>, frame| Reply::Read(ReadFrame { head: head.clone(), frame });
     let answers = [
-        vec![ShortAnswer { number: 0, has_more: false, reply: None }],
-        vec![ShortAnswer { number: 1, ..frame(false, &head, part(9, true)) }],
-        vec![answer(false, Reply::Write(wire::WriteChunkReply {}))],
-        vec![frame(false, &None, part(9, true))],
-        vec![frame(false, &head, None)],
-        vec![frame(false, &head, part(9, false))],
-        vec![frame(false, &head, part(PART_BYTES_MAX + 1, true))],
-        vec![frame(true, &head, part(9, true)), frame(false, &None, part(9, true))],
-        vec![frame(true, &head, part(9, false)), frame(false, &head, part(9, true))],
-        vec![frame(true, &head, part(9, false)), frame(false, &None, None)],
-        vec![frame(true, &head, part(9, false)); FRAME_PARTS_MAX + 1],
+        vec![ShortAnswer { number: 0, reply: None }],
+        vec![answer(1, frame(&head, bytes(9)))],
+        vec![answer(0, Reply::Write(wire::WriteChunkReply {}))],
+        vec![answer(0, frame(&None, bytes(9)))],
+        vec![answer(0, frame(&head, None))],
+        vec![answer(0, frame(&head, bytes(STORED_MAX + 1)))],
     ];
     for (number, answer) in answers.into_iter().enumerate() {
         let (listener, address) = listen().await;

@@ -22,7 +22,7 @@ use super::{Faulty, SILENCE_MAX, assert_lost, greet, peers, settle, short_chunk,
 use crate::grpc::limit::{NODE_MESSAGE_BYTES_MAX, STREAMS_PER_CONNECTION_MAX};
 use crate::grpc::server::Places;
 use crate::grpc::wire::node_server::NodeServer;
-use crate::grpc::wire::{FramePart, ReadHead, read_chunk_reply::Step};
+use crate::grpc::wire::{ReadHead, read_chunk_reply::Step};
 
 type Call = JoinHandle<Result<InventoryPage>>;
 
@@ -79,7 +79,7 @@ async fn a_client_refuses_an_answer_above_the_limit_whatever_the_server_sends() 
     let chunk = three_frames();
     let head = ReadHead { header: Some(chunk.header.into()), seal: Some(chunk.seal.into()) };
     let bytes = Bytes::from(vec![0; NODE_MESSAGE_BYTES_MAX]);
-    let liar = Liar(vec![Step::Head(head), Step::Part(FramePart { bytes, is_last: true })]);
+    let liar = Liar(vec![Step::Head(head), Step::Frame(bytes)]);
     let (listener, address) = listen().await;
     let router = Server::builder().add_service(NodeServer::new(liar));
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
