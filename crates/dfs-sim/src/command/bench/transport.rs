@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener as StdListener, TcpStream};
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
@@ -37,7 +38,10 @@ const FRAMES: u32 = 64;
 const CHUNKS: usize = 12;
 const CHUNKS_AT_ONCE: usize = 4;
 /// Bytes of one write to bare TCP: those of one gRPC message.
-const TCP_WRITE_BYTES: usize = 256 << 10;
+const TCP_WRITE_BYTES: usize = FRAME_SIZE;
+/// What is sent lies in so many buffers, as it does in a client: one alone
+/// would be sent from the cache again and again.
+const BUFFERS: usize = 64;
 
 const HANDLE: Handle = Handle(7);
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -81,7 +85,7 @@ async fn measured<F: Future<Output = Result<()>>>(work: impl Fn() -> F) -> io::R
 }
 
 async fn send(node: &dyn NodeService, chunk: &Arc<Chunk>) -> Result<()> {
-    let frames = (0..FRAMES).map(|_| Ok(WritePart::Frame(chunk.frame.clone())));
+    let frames = chunk.frames(0..FRAMES).map(|frame| Ok(WritePart::Frame(frame)));
     let frames: Vec<_> = frames.chain([Ok(WritePart::Seal(chunk.seal))]).collect();
     let header = WriteHeader {
         context: Context { cluster: CLUSTER, epoch: Epoch(1) },
@@ -99,11 +103,11 @@ async fn receive(node: &dyn NodeService) -> Result<()> {
     Ok(())
 }
 
-/// A chunk that is one frame over and over.
+/// A chunk whose frames are alike, each in a buffer of its own.
 struct Chunk {
     header: ChunkHeader,
     seal: ChunkSeal,
-    frame: Bytes,
+    buffers: Vec<Bytes>,
 }
 
 impl Chunk {
@@ -129,7 +133,13 @@ impl Chunk {
             chunk_size: FRAMES << 20,
             chunk_index: 0,
         };
-        Self { header, seal: seal.finish(), frame: stored.into() }
+        let buffers = (0..BUFFERS).map(|_| Bytes::copy_from_slice(&stored)).collect();
+        Self { header, seal: seal.finish(), buffers }
+    }
+
+    fn frames(&self, range: Range<u32>) -> impl Iterator<Item = Bytes> + Send + 'static {
+        let buffers = self.buffers.clone();
+        range.map(move |index| buffers[index as usize % BUFFERS].clone())
     }
 }
 
@@ -146,8 +156,7 @@ impl NodeService for Null {
     }
 
     async fn read_chunk(&self, request: ReadRequest) -> Result<ChunkRead> {
-        let frame = self.0.frame.clone();
-        let frames = stream::iter(request.frames).map(move |_| Ok(frame.clone())).boxed();
+        let frames = stream::iter(self.0.frames(request.frames)).map(Ok).boxed();
         Ok(ChunkRead { header: self.0.header.clone(), seal: self.0.seal, frames })
     }
 
@@ -186,8 +195,9 @@ fn bare_tcp() -> io::Result<Cost> {
     thread::scope(|scope| -> io::Result<()> {
         let sending = scope.spawn(move || -> io::Result<()> {
             let mut stream = TcpStream::connect(address)?;
-            let bytes = vec![7; TCP_WRITE_BYTES];
-            (0..total / bytes.len()).try_for_each(|_| stream.write_all(&bytes))
+            let buffers = vec![vec![7; TCP_WRITE_BYTES]; BUFFERS];
+            let writes = buffers.iter().cycle().take(total / TCP_WRITE_BYTES);
+            writes.into_iter().try_for_each(|bytes| stream.write_all(bytes))
         });
         let (mut stream, _) = listener.accept()?;
         let mut bytes = vec![0; TCP_WRITE_BYTES];

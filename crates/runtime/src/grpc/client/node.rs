@@ -12,11 +12,12 @@ use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
 use dfs_core::id::Handle;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
-use tonic::Streaming;
+use tonic::Response;
 use tonic::transport::Channel;
 
 use super::peer::{Line, Peer};
 use super::write;
+use crate::grpc::body::{Bypass, Passed, Received};
 use crate::grpc::convert::{need, node};
 use crate::grpc::error::from_status;
 use crate::grpc::limit::{CALL_TIMEOUT, LONG_CALL_TIMEOUT, NODE_MESSAGE_BYTES_MAX, STALL_TIMEOUT};
@@ -85,10 +86,14 @@ impl NodeService for NodeStub {
         if request.frames.len() == 1 {
             return self.read_frame(request).await;
         }
-        let mut client = self.client()?;
+        let mut client = NodeClient::new(Bypass::receive(self.peer.channel()?));
         let wanted = request.frames.clone();
-        let call = client.read_chunk(wire::ReadChunkRequest::from(request));
-        let messages = self.peer.answer(CALL_TIMEOUT, call, Ok).await?;
+        let call = async {
+            let mut answer = client.read_chunk(wire::ReadChunkRequest::from(request)).await?;
+            Ok(Response::new(Passed::take(answer.extensions_mut().remove())))
+        };
+        let body = self.peer.answer(CALL_TIMEOUT, call, Ok).await?;
+        let messages = Received::of_response(body, NODE_MESSAGE_BYTES_MAX);
         let mut reading = Reading { peer: self.peer.clone(), messages, frames_left: 0 };
         let Some(Step::Head(head)) = reading.step().await? else {
             return Err(self.peer.nonsense("a chunk's head comes first"));
@@ -134,7 +139,7 @@ impl NodeService for NodeStub {
 /// A chunk on its way in.
 struct Reading {
     peer: Peer,
-    messages: Streaming<wire::ReadChunkReply>,
+    messages: Received<wire::ReadChunkReply>,
     /// Frames that were asked for, are there, and have not come yet.
     frames_left: u32,
 }

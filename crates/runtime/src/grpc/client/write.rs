@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tonic::transport::Channel;
 
 use super::peer::Peer;
-use crate::grpc::body::{self, Sending};
+use crate::grpc::body::{self, Bypass};
 use crate::grpc::error::from_status;
 use crate::grpc::limit::{SEAL_TIMEOUT, SHORT_FRAME_BYTES_MAX, STALL_TIMEOUT};
 use crate::grpc::wire::node_client::NodeClient;
@@ -77,7 +77,7 @@ async fn write_in_steps(
 ) -> Result<()> {
     let sending = Arc::new(Progress::default());
     let body = body::of_request(messages(header, parts, sending.clone()));
-    let mut client = NodeClient::new(Sending::over(channel, body));
+    let mut client = NodeClient::new(Bypass::send(channel, body));
     let answer = tokio::select! {
         biased;
         answer = client.write_chunk(stream::empty()) => answer,

@@ -20,10 +20,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Calls, checked, not_taken, well_formed};
 use super::short::Serve;
-use crate::grpc::body::{self, Answering};
+use crate::grpc::body::{self, Passed, Received};
 use crate::grpc::convert::{Checked, need, node};
 use crate::grpc::error::{from_status, to_status};
-use crate::grpc::limit::{FRAMES_READ_AHEAD, SHORT_FRAME_BYTES_MAX, STALL_TIMEOUT};
+use crate::grpc::limit::{
+    FRAMES_READ_AHEAD, NODE_MESSAGE_BYTES_MAX, SHORT_FRAME_BYTES_MAX, STALL_TIMEOUT,
+};
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, node_server, read_chunk_reply, write_chunk_request};
@@ -57,9 +59,11 @@ impl node_server::Node for Adapter {
 
     async fn write_chunk(
         &self,
-        request: Request<Streaming<wire::WriteChunkRequest>>,
+        mut request: Request<Streaming<wire::WriteChunkRequest>>,
     ) -> Answer<wire::WriteChunkReply> {
-        let mut incoming = Incoming { messages: request.into_inner() };
+        let body = Passed::take(request.extensions_mut().remove());
+        let messages = Received::of_request(body, NODE_MESSAGE_BYTES_MAX);
+        let mut incoming = Incoming { messages };
         let (header, parts) = match incoming.step().await.map_err(|error| to_status(&error))? {
             Some(write_chunk_request::Step::Header(header)) => {
                 (checked(header.try_into())?, incoming.into_parts())
@@ -80,7 +84,7 @@ impl node_server::Node for Adapter {
         let read = self.calls.run(async move { service.read_chunk(request).await });
         let body = body::of_response(self.send(read.await?));
         let mut response = Response::new(stream::empty().boxed());
-        response.extensions_mut().insert(Answering::with(body));
+        response.extensions_mut().insert(Passed::by(body));
         Ok(response)
     }
 
@@ -232,7 +236,7 @@ fn failure(end: std::result::Result<Result<()>, oneshot::error::RecvError>) -> O
 
 /// A chunk on its way in.
 struct Incoming {
-    messages: Streaming<wire::WriteChunkRequest>,
+    messages: Received<wire::WriteChunkRequest>,
 }
 
 impl Incoming {

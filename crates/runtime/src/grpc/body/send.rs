@@ -1,58 +1,18 @@
-//! Bodies whose frames are not copied on their way out.
-//!
-//! tonic encodes every message into a buffer of its own, so each byte of a
-//! frame would be copied once more. Here a message that is a frame is encoded
-//! up to the frame's bytes, and these follow as they are. On the wire it is
-//! the same message. tonic has no place for such a body: it is put into the
-//! request or the response in place of an empty one.
+//! Messages on their way out: a frame's message is encoded up to the frame's
+//! bytes, and these follow as they are.
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::future::Map;
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::{Stream, StreamExt};
 use http_body::Frame;
-use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
-use tonic::transport::Channel;
+use tonic::codegen::http;
 
-use super::wire::{ReadChunkReply, WriteChunkRequest, read_chunk_reply, write_chunk_request};
-
-/// The field of a frame in both messages that may be one.
-const FRAME_TAG: u32 = 2;
-/// Before each message: whether it is compressed (never), and its length.
-const PREFIX_BYTES: usize = 5;
-
-/// A message of a stream that may be a frame.
-pub(crate) trait MayBeFrame: Message + Sized {
-    /// The frame, where the message is one.
-    fn into_frame(self) -> Result<Bytes, Self>;
-}
-
-impl MayBeFrame for WriteChunkRequest {
-    fn into_frame(self) -> Result<Bytes, Self> {
-        match self.step {
-            Some(write_chunk_request::Step::Frame(frame)) => Ok(frame),
-            step => Err(Self { step }),
-        }
-    }
-}
-
-impl MayBeFrame for ReadChunkReply {
-    fn into_frame(self) -> Result<Bytes, Self> {
-        match self.step {
-            Some(read_chunk_reply::Step::Frame(frame)) => Ok(frame),
-            step => Err(Self { step }),
-        }
-    }
-}
+use super::{FRAME_TAG, MayBeFrame, PREFIX_BYTES};
 
 /// A stream of messages as a body.
 struct Messages<S> {
@@ -148,87 +108,15 @@ fn put_prefix(head: &mut BytesMut, len: usize) {
     head.put_u32(u32::try_from(len).expect("messages are far below 4 GiB"));
 }
 
-/// A connection whose next request has this body in place of its own.
-pub(crate) struct Sending {
-    channel: Channel,
-    body: Option<Body>,
-}
-
-impl Sending {
-    pub(crate) fn over(channel: Channel, body: Body) -> Self {
-        Self { channel, body: Some(body) }
-    }
-}
-
-impl Service<http::Request<Body>> for Sending {
-    type Response = http::Response<Body>;
-    type Error = tonic::transport::Error;
-    type Future = <Channel as Service<http::Request<Body>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.channel.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.channel.call(match self.body.take() {
-            Some(body) => request.map(|_empty| body),
-            None => request,
-        })
-    }
-}
-
-/// In the extensions of a response: the body to answer with.
-#[derive(Clone)]
-pub(crate) struct Answering(Arc<Mutex<Option<Body>>>);
-
-impl Answering {
-    pub(crate) fn with(body: Body) -> Self {
-        Self(Arc::new(Mutex::new(Some(body))))
-    }
-
-    fn take(&self) -> Body {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
-    }
-}
-
-/// A service whose responses may name the body to answer with ([`Answering`]).
-#[derive(Clone)]
-pub(crate) struct WithBodies<S>(pub(crate) S);
-
-type Answer = Result<http::Response<Body>, Infallible>;
-
-impl<S> Service<http::Request<Body>> for WithBodies<S>
-where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
-{
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Map<S::Future, fn(Answer) -> Answer>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.0.call(request).map(|answer| {
-            answer.map(|mut response| match response.extensions_mut().remove::<Answering>() {
-                Some(answering) => response.map(|_empty| answering.take()),
-                None => response,
-            })
-        })
-    }
-}
-
-impl<S: NamedService> NamedService for WithBodies<S> {
-    const NAME: &'static str = S::NAME;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use dfs_core::data::frame::STORED_MAX;
 
-    use crate::grpc::wire::{ChunkSeal, ReadHead};
+    use crate::grpc::wire::{
+        ChunkSeal, ReadChunkReply, ReadHead, WriteChunkRequest, read_chunk_reply,
+        write_chunk_request,
+    };
 
     /// The message that a receiver makes of it.
     fn crossed<M: MayBeFrame + Default>(message: M) -> M {
