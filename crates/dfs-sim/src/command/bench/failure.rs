@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::budget::Data;
 use super::large::{median, spec};
 use super::meter::Meter;
-use super::result::{FailureResult, Large, Limits, Percentiles};
+use super::result::{FailureResult, Large, Limits, Percentiles, Ranges, Used};
 use super::store::{Kind, Nowhere, Store, failure, policy_name, refused};
 use super::{cluster_policy, material, own_store};
 use crate::command::processes::ProcessCluster;
@@ -23,13 +23,14 @@ use crate::exit::{Code, Failure};
 const NODES: u8 = 7;
 /// How often the file is read, each way.
 const RUNS: usize = 3;
-/// Ranges of one frame that are read, each way.
+/// Ranges of one frame, all of them in chunks that are lost, that are read
+/// each way.
 const RANGES: u64 = 50;
 /// Repair begins so long after the node is known to be gone: after the
 /// degraded reads.
 const REPAIR_AFTER: Duration = Duration::from_secs(3);
 const REPAIR_WITHIN: Duration = Duration::from_secs(180);
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Steps that [`measure`] tells of.
 pub(super) const STEPS: u64 = 3;
@@ -65,10 +66,12 @@ pub(super) async fn measure(
         healthy.push(store.get(&file, kind, limits).await?);
     }
     let healthy = median(healthy);
-    let range_ms = ranges(&store, &file).await?;
     let held = held(&store, &file).await?;
-    let (victim, rebuilt_bytes) =
-        held.into_iter().max_by_key(|(_, bytes)| *bytes).expect("the file is on nodes");
+    // Whose loss shows most: by what is read from it, then by what is rebuilt.
+    let most = held.into_iter().max_by_key(|(_, held)| (held.data.len(), held.bytes));
+    let (victim, Held { bytes: rebuilt_bytes, chunks, data }) = most.expect("the file is on nodes");
+    let starts = starts(&file, &data);
+    let healthy_ranges = ranges(&store, &file, &starts).await?;
     cluster.kill(&victim).await?;
     store.meter = Meter::of(cluster.processes());
     let mut degraded = Vec::new();
@@ -76,9 +79,9 @@ pub(super) async fn measure(
         degraded.push(store.get(&file, kind, limits).await?);
     }
     let degraded = median(degraded);
-    let degraded_range_ms = ranges(&store, &file).await?;
+    let degraded_ranges = ranges(&store, &file, &starts).await?;
     step();
-    let (repair_seconds, pulled_bytes) = repair(&store).await?;
+    let (repair_seconds, repair_used, pulled_bytes) = repair(&store, chunks).await?;
     cluster.stop().await;
     step();
     let repair_mb_per_second = rebuilt_bytes as f64 / 1e6 / repair_seconds;
@@ -91,12 +94,15 @@ pub(super) async fn measure(
         healthy,
         degraded,
         degraded_cpu_ratio,
-        range_ms,
-        degraded_range_ms,
+        ranges: healthy_ranges,
+        degraded_ranges,
         rebuilt_bytes,
         pulled_bytes,
         repair_seconds,
         repair_mb_per_second,
+        repair_cpu_seconds_per_gb: repair_used
+            .cpu_seconds()
+            .map(|cpu| cpu * 1e9 / rebuilt_bytes as f64),
     })
 }
 
@@ -104,23 +110,32 @@ fn ratio(one: &Large, other: &Large) -> Option<f64> {
     Some(one.cpu_seconds_per_gb? / other.cpu_seconds_per_gb?)
 }
 
-/// Reads ranges of one frame, evenly over the file.
-async fn ranges(store: &Store, file: &FileInfo) -> Result<Percentiles, Failure> {
-    let mut times = Vec::new();
-    for number in 0..RANGES {
-        let from = file.size / RANGES * number;
-        let range = from..(from + FRAME_SIZE as u64).min(file.size);
+/// Reads a range of one frame from each of `starts`.
+async fn ranges(store: &Store, file: &FileInfo, starts: &[u64]) -> Result<Ranges, Failure> {
+    let (running, mut times) = (store.meter.begin(), Vec::new());
+    for from in starts {
+        let range = *from..(from + FRAME_SIZE as u64).min(file.size);
         let start = Instant::now();
         let got = store.client.get(&file.name, Some(range), &mut Nowhere, &Progress::new()).await;
         got.map_err(failure)?;
         times.push(start.elapsed().as_secs_f64());
     }
-    Ok(Percentiles::of(&mut times))
+    let cpu_ms = running.end().cpu_seconds().map(|cpu| cpu * 1e3 / starts.len() as f64);
+    Ok(Ranges { ms: Percentiles::of(&mut times), cpu_ms })
 }
 
-/// Stored bytes of the file by node.
-async fn held(store: &Store, file: &FileInfo) -> Result<BTreeMap<String, u64>, Failure> {
-    let mut held: BTreeMap<String, u64> = BTreeMap::new();
+/// What a node holds of the file.
+#[derive(Default)]
+struct Held {
+    bytes: u64,
+    chunks: u64,
+    /// Where its data chunks begin in the file.
+    data: Vec<u64>,
+}
+
+/// By node.
+async fn held(store: &Store, file: &FileInfo) -> Result<BTreeMap<String, Held>, Failure> {
+    let mut held: BTreeMap<String, Held> = BTreeMap::new();
     let mut first_stripe = 0;
     while first_stripe < file.stripes {
         let asked = store.client.call(|coordinator| {
@@ -128,9 +143,17 @@ async fn held(store: &Store, file: &FileInfo) -> Result<BTreeMap<String, u64>, F
             async move { coordinator.lookup(lookup).await }
         });
         let map = asked.await.map_err(refused)?;
-        for chunk in map.stripes.iter().flat_map(|stripe| &stripe.chunks) {
-            for copy in &chunk.copies {
-                *held.entry(copy.node.as_str().to_owned()).or_default() += chunk.stored_len;
+        for (index, stripe) in (u64::from(first_stripe)..).zip(&map.stripes) {
+            let first_chunk = index * u64::from(stripe.shape.coding.data);
+            for (slot, chunk) in (0..).zip(&stripe.chunks) {
+                for copy in &chunk.copies {
+                    let node = held.entry(copy.node.as_str().to_owned()).or_default();
+                    node.bytes += chunk.stored_len;
+                    node.chunks += 1;
+                    if slot < u64::from(stripe.shape.data) {
+                        node.data.push((first_chunk + slot) * u64::from(file.policy.chunk_size));
+                    }
+                }
             }
         }
         first_stripe += u32::try_from(map.stripes.len()).unwrap_or(u32::MAX).max(1);
@@ -138,23 +161,40 @@ async fn held(store: &Store, file: &FileInfo) -> Result<BTreeMap<String, u64>, F
     Ok(held)
 }
 
-/// Waits for repair; the seconds from its beginning to its end, and the
-/// bytes that it pulled.
-async fn repair(store: &Store) -> Result<(f64, u64), Failure> {
+/// Where [`RANGES`] ranges begin, evenly in the chunks at `chunks`.
+fn starts(file: &FileInfo, chunks: &[u64]) -> Vec<u64> {
+    let per_chunk = RANGES.div_ceil(chunks.len().max(1) as u64);
+    let frame = FRAME_SIZE as u64;
+    let step = u64::from(file.policy.chunk_size) / per_chunk / frame * frame;
+    let of_chunk = |chunk: &u64| {
+        let chunk = *chunk;
+        (0..per_chunk).map(move |number| chunk + number * step)
+    };
+    chunks.iter().flat_map(of_chunk).filter(|start| *start < file.size).collect()
+}
+
+/// Waits until `chunks` were made anew: the seconds from the first one's
+/// beginning to the last one's end, what was used meanwhile, and the bytes
+/// that were pulled. Then all stripes must be full.
+async fn repair(store: &Store, chunks: u64) -> Result<(f64, Used, u64), Failure> {
     let start = Instant::now();
-    let mut began: Option<Instant> = None;
+    let mut running = store.meter.begin();
+    let mut began = Instant::now();
+    let mut done = None;
     while start.elapsed() < REPAIR_WITHIN {
         let asked = store.client.call(|coordinator| async move { coordinator.status().await });
         let status = asked.await.map_err(refused)?;
         let (repair, health) = (status.repair, status.health);
-        if began.is_none() && repair.running + repair.done > 0 {
-            began = Some(Instant::now());
+        if repair.running + repair.done == 0 {
+            (running, began) = (store.meter.begin(), Instant::now());
+        } else if done.is_none() && repair.done >= chunks {
+            done = Some((began.elapsed().as_secs_f64(), running.end(), repair.bytes_pulled));
         }
         let lacking = health.degraded + health.at_risk + health.unavailable + health.unknown;
-        if let Some(began) = began
+        if let Some(done) = done
             && lacking + repair.waiting + repair.running == 0
         {
-            return Ok((began.elapsed().as_secs_f64(), repair.bytes_pulled));
+            return Ok(done);
         }
         sleep(LOOK_INTERVAL).await;
     }

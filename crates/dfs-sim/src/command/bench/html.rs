@@ -84,7 +84,10 @@ fn large(html: &mut String, verb: &str, runs: &[&Large]) {
             name: name(run),
             value: run.mb_per_second,
             limit: None,
-            text: format!("{:.0} MB/s", run.mb_per_second),
+            text: format!(
+                "{:.0} MB/s, 16 MiB in {:.0} ms, p99 {:.0} ms",
+                run.mb_per_second, run.pace_ms.p50, run.pace_ms.p99
+            ),
         })
         .collect();
     html.push_str(&plot(&speeds));

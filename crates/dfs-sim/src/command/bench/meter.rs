@@ -67,7 +67,7 @@ impl Meter {
 
 impl Running<'_> {
     /// What was used since.
-    pub(super) fn end(self) -> Used {
+    pub(super) fn end(&self) -> Used {
         let since = |before: Option<f64>, now: Option<f64>| Some((now? - before?).max(0.0));
         let own = std::process::id();
         Used {

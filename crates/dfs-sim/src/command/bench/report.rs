@@ -68,9 +68,10 @@ fn limit_lines(limits: &Limits) -> Vec<String> {
 }
 
 /// What the columns of large files say.
-const LARGE_LEGEND: [&str; 2] = [
+const LARGE_LEGEND: [&str; 3] = [
     "  CPU-s/GB: of all processes. LIMIT: what its parts cost by themselves. TIME: the",
-    "  time that cores or disk need at least, by the time it took. CLIENT, NODE: memory.",
+    "  time that cores or disk need at least, by the time it took. p50, p99: what each",
+    "  16 MiB took. CLIENT, NODE: memory.",
 ];
 
 /// Policy, what it took, and how far that is from the limit.
@@ -84,6 +85,7 @@ fn large_lines<'a>(runs: impl Iterator<Item = &'a Large>) -> Vec<String> {
         ">LIMIT",
         ">RATIO",
         ">TIME",
+        ">p50, p99 ms",
         ">CLIENT",
         ">NODE",
     ]);
@@ -97,6 +99,7 @@ fn large_lines<'a>(runs: impl Iterator<Item = &'a Large>) -> Vec<String> {
             number(run.limit_cpu_seconds_per_gb, 2),
             number(run.cpu_ratio, 2),
             run.time_share.map_or_else(dash, |share| format!("{:.0} %", share * 100.0)),
+            format!("{:.0}, {:.0}", run.pace_ms.p50, run.pace_ms.p99),
             run.used.client_peak_bytes.map_or_else(dash, size::bytes),
             run.used.node_peak_bytes.map_or_else(dash, size::bytes),
         ]);
@@ -144,18 +147,23 @@ fn failure_lines(failure: &FailureResult) -> Vec<String> {
     degraded.verb = "get, degraded";
     let mut lines = large_lines([&failure.put, &healthy, &degraded].into_iter());
     lines.push(format!(
-        "  degraded by healthy: {} times the CPU; ranges of 1 MiB over the file: {}, degraded {}",
-        number(failure.degraded_cpu_ratio, 2),
-        times(failure.range_ms),
-        times(failure.degraded_range_ms)
+        "  degraded by healthy: {} times the CPU",
+        number(failure.degraded_cpu_ratio, 2)
     ));
+    let ranges = [("healthy", failure.ranges), ("degraded", failure.degraded_ranges)];
+    lines.extend(ranges.map(|(how, ranges)| {
+        let cpu_ms = number(ranges.cpu_ms, 2);
+        format!("  ranges of 1 MiB in lost chunks, {how}: {}, CPU {cpu_ms} ms", times(ranges.ms))
+    }));
     lines.push(format!(
-        "  repair: {} made anew from {} in {:.1} s, {:.0} MB/s, {:.2} times the speed of the put",
+        "  repair: {} made anew from {} in {:.1} s, {:.0} MB/s, {:.2} times the speed of the put, \
+         {} CPU-s/GB",
         size::bytes(failure.rebuilt_bytes),
         size::bytes(failure.pulled_bytes),
         failure.repair_seconds,
         failure.repair_mb_per_second,
-        failure.repair_by_put
+        failure.repair_by_put,
+        number(failure.repair_cpu_seconds_per_gb, 2)
     ));
     lines
 }

@@ -110,6 +110,8 @@ pub(super) struct Large {
     pub(super) raw_bytes: u64,
     pub(super) seconds: f64,
     pub(super) mb_per_second: f64,
+    /// What each 16 MiB of it took.
+    pub(super) pace_ms: Percentiles,
     pub(super) used: Used,
     pub(super) cpu_seconds_per_gb: Option<f64>,
     /// What the parts that it needs cost by themselves.
@@ -135,6 +137,14 @@ pub(super) struct Small {
     pub(super) cpu_ms_per_file: Option<f64>,
 }
 
+/// Many ranges of a file.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Ranges {
+    pub(super) ms: Percentiles,
+    /// CPU of all processes, each.
+    pub(super) cpu_ms: Option<f64>,
+}
+
 /// With a node gone.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct FailureResult {
@@ -145,13 +155,15 @@ pub(super) struct FailureResult {
     pub(super) degraded: Large,
     /// CPU of the degraded get by that of the healthy one.
     pub(super) degraded_cpu_ratio: Option<f64>,
-    /// A range of one frame, healthy and degraded.
-    pub(super) range_ms: Percentiles,
-    pub(super) degraded_range_ms: Percentiles,
+    /// Of one frame each, in the chunks of the node that goes; before and after.
+    pub(super) ranges: Ranges,
+    pub(super) degraded_ranges: Ranges,
     pub(super) rebuilt_bytes: u64,
     pub(super) pulled_bytes: u64,
     pub(super) repair_seconds: f64,
     pub(super) repair_mb_per_second: f64,
+    /// For each GB that was made anew.
+    pub(super) repair_cpu_seconds_per_gb: Option<f64>,
     /// Speed of repair by that of the put.
     pub(super) repair_by_put: f64,
 }

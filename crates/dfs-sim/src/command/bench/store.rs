@@ -11,17 +11,21 @@ use dfs_core::api::{Error, FileInfo, NodeState, PolicyOverrides, PutMode, Remove
 use dfs_core::client::{Client, ClientError, Progress, PutOptions, Sink, Source};
 use dfs_core::name::FileName;
 use dfs_core::policy::PolicySpec;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, interval, sleep};
 
 use super::budget::{self, Data, Shares};
 use super::meter::Meter;
-use super::result::{Large, Limits, Used};
+use super::result::{Large, Limits, Percentiles, Used};
 use crate::command::source;
 use crate::exit::{Code, Failure};
 
 /// How long nodes may take until they are online, and how often it is looked.
 const ONLINE_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// The pace of a large file is told by the time that each of so many bytes
+/// took, as it is looked at so often.
+const PACE_BYTES: u64 = 16 << 20;
+const PACE_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The store under measurement.
 pub(super) struct Store {
@@ -91,8 +95,9 @@ impl Store {
     ) -> Result<(Large, FileInfo), Failure> {
         let source = source::open(path)?;
         let options = self.options(name.clone(), kind.spec);
+        let progress = Progress::new();
         let (running, start) = (self.meter.begin(), Instant::now());
-        let put = self.client.put(source, options, &Progress::new()).await;
+        let (put, pace_ms) = paced(&progress, self.client.put(source, options, &progress)).await;
         let (seconds, used) = (start.elapsed().as_secs_f64(), running.end());
         let file = put.map_err(failure)?.file;
         let limit = limits.map(|limits| {
@@ -100,7 +105,8 @@ impl Store {
             let cpu = budget::put(limits, &file.policy, kind.data, shares);
             (cpu, budget::seconds(limits, self.cores, cpu, "disk-write", shares.raw))
         });
-        Ok((large("put", &file, kind, seconds, used, limit), file))
+        let took = Took { seconds, pace_ms, used };
+        Ok((large("put", &file, kind, took, limit), file))
     }
 
     /// Gets it back, into nothing.
@@ -110,8 +116,10 @@ impl Store {
         kind: Kind,
         limits: Option<&Limits>,
     ) -> Result<Large, Failure> {
+        let (progress, mut nowhere) = (Progress::new(), Nowhere);
         let (running, start) = (self.meter.begin(), Instant::now());
-        let got = self.client.get(&file.name, None, &mut Nowhere, &Progress::new()).await;
+        let getting = self.client.get(&file.name, None, &mut nowhere, &progress);
+        let (got, pace_ms) = paced(&progress, getting).await;
         let (seconds, used) = (start.elapsed().as_secs_f64(), running.end());
         got.map_err(failure)?;
         let limit = limits.map(|limits| {
@@ -119,7 +127,7 @@ impl Store {
             let cpu = budget::get(limits, kind.data, shares);
             (cpu, budget::seconds(limits, self.cores, cpu, "disk-read", shares.stored))
         });
-        Ok(large("get", file, kind, seconds, used, limit))
+        Ok(large("get", file, kind, Took { seconds, pace_ms, used }, limit))
     }
 
     /// Puts a small file that is in memory.
@@ -167,10 +175,10 @@ fn large(
     verb: &'static str,
     file: &FileInfo,
     kind: Kind,
-    seconds: f64,
-    used: Used,
+    took: Took,
     limit: Option<(f64, f64)>,
 ) -> Large {
+    let Took { seconds, pace_ms, used } = took;
     let gb = file.size as f64 / 1e9;
     let cpu = used.cpu_seconds().map(|cpu| cpu / gb);
     Large {
@@ -182,11 +190,40 @@ fn large(
         raw_bytes: file.raw_bytes,
         seconds,
         mb_per_second: gb * 1e3 / seconds,
+        pace_ms,
         used,
         cpu_seconds_per_gb: cpu,
         limit_cpu_seconds_per_gb: limit.map(|(cpu, _)| cpu),
         cpu_ratio: limit.and_then(|(limit, _)| Some(cpu? / limit)),
         time_share: limit.map(|(_, least)| least * gb / seconds),
+    }
+}
+
+/// What a put or a get took.
+struct Took {
+    seconds: f64,
+    pace_ms: Percentiles,
+    used: Used,
+}
+
+/// Does `work`, and notes how long each [`PACE_BYTES`] of it took.
+async fn paced<T>(progress: &Progress, work: impl Future<Output = T>) -> (T, Percentiles) {
+    let mut work = std::pin::pin!(work);
+    let mut look = interval(PACE_LOOK_INTERVAL);
+    let (mut steps, mut since, mut times) = (0, Instant::now(), Vec::new());
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return (done, Percentiles::of(&mut times)),
+            now = look.tick() => {
+                let done = progress.done_bytes() / PACE_BYTES;
+                if done > steps {
+                    let each = (now - since).as_secs_f64() / (done - steps) as f64;
+                    times.extend((steps..done).map(|_| each));
+                    (steps, since) = (done, now);
+                }
+            }
+        }
     }
 }
 
