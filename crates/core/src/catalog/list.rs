@@ -6,6 +6,10 @@ use super::record::FileRecord;
 use super::state::Catalog;
 use crate::name::FileName;
 
+/// What is told of a listed file takes a look at its copies: as much as this
+/// many rows that are only counted.
+const LISTED_STRIPE_ROWS: usize = 4;
+
 /// A part of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<'a> {
@@ -101,7 +105,7 @@ impl Catalog {
 
     /// Goes on with a listing: at most `entries_max` entries, and fewer when
     /// `rows_max` rows were walked: files, and stripes of files that are
-    /// entries themselves.
+    /// entries themselves, which count fourfold.
     pub fn list_on(
         &self,
         listing: &mut Listing,
@@ -135,7 +139,7 @@ impl Catalog {
             let folder = folder_of(name.as_str(), &listing.prefix);
             match folder.filter(|_| listing.by_folder) {
                 None => {
-                    rows += 1 + file.stripes.len();
+                    rows += 1 + LISTED_STRIPE_ROWS * file.stripes.len();
                     entries.push(Listed::File(file));
                     listing.from = Bound::Excluded(name.as_str().to_owned());
                 }

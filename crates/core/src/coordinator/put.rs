@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::role::Coordinator;
+use super::survey::SLICE_PAUSE;
 use super::upload::{OpenStripe, Upload};
 use crate::api::{
     BeginPut, Commit, Committed, Error, Kind, Place, PutMode, Result, Retarget,
@@ -19,6 +20,8 @@ use crate::policy::{PlacementStrategy, StripeShape};
 /// A node that failed a client's writes this often is passed over by the
 /// rest of its upload.
 const WRITE_FAILURES_MAX: u32 = 2;
+/// Stripes of a new file whose copies are noted in one go.
+const PROMISED_PER_STEP_MAX: usize = 1024;
 
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::begin_put`].
@@ -244,9 +247,6 @@ impl Coordinator {
         };
         let name = file.name.clone();
         let replace = upload.request.mode == PutMode::Replace;
-        // Its holders said so; their heartbeats will confirm it.
-        let now_ms = self.now_ms();
-        self.state().members.note_promised(&stripes, now_ms);
         let command = Command::CommitFile { file, stripes, replace };
         self.submit_upload(id, command).await?;
         self.committed(&name).await
@@ -259,12 +259,27 @@ impl Coordinator {
         let coordinator = self.me.upgrade().ok_or_else(stopping)?;
         let (sender, outcome) = tokio::sync::oneshot::channel();
         self.env.spawn(async move {
+            coordinator.note_promised(&command).await;
             let outcome = coordinator.door.submit(command).await;
             coordinator.state().uploads.release(id);
             // Who asked may be gone.
             let _ = sender.send(outcome);
         });
         outcome.await.map_err(|_| stopping())?.map(drop)
+    }
+
+    /// Notes the copies of a file that is about to be: its holders said so,
+    /// their heartbeats will confirm it.
+    async fn note_promised(&self, command: &Command) {
+        let Command::CommitFile { stripes, .. } = command else { return };
+        let now_ms = self.now_ms();
+        let mut slices = stripes.chunks(PROMISED_PER_STEP_MAX).peekable();
+        while let Some(slice) = slices.next() {
+            self.state().members.note_promised(slice, now_ms);
+            if slices.peek().is_some() {
+                tokio::time::sleep(SLICE_PAUSE).await;
+            }
+        }
     }
 
     /// Takes an upload out, with its last stripes, to become a file.
