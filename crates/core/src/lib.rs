@@ -2,11 +2,12 @@
 //!
 //! Floors, each of which may use only those above it in this list:
 //!
-//! 1. [`data`], [`id`], [`name`], [`policy`], [`placement`], [`units`], [`mutant`]: pure bytes and pure choices.
+//! 1. [`block_map`], [`data`], [`id`], [`name`], [`policy`], [`placement`], [`units`], [`mutant`]: pure bytes and pure choices.
 //! 2. [`catalog`], [`presence`], [`health`], [`repair`]: pure state, pure decisions.
 //! 3. [`mod@env`], [`api`], [`ledger`]: the seams to disks, peers, chance and time.
 //! 4. [`coordinator`], [`node`], [`client`]: the roles. They meet in [`api`] only.
 
+pub mod block_map;
 pub mod data;
 pub mod id;
 pub mod mutant;

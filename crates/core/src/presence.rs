@@ -10,17 +10,20 @@
 //! period later, and it still is.
 
 mod inventory;
+mod pulled;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::id::{Handle, NodeIndex, SessionId};
 use inventory::Inventory;
+pub use pulled::Pulled;
 
-/// The most handles that one [`Presence::destroyable`] looks at.
-pub const HANDLES_PER_SWEEP_MAX: usize = 1 << 15;
-/// The most copies that one [`Presence::destroyable`] names.
-pub const DESTROYED_PER_SWEEP_MAX: usize = 4096;
+/// The most handles that one [`Presence::destroyable`] looks at: others wait
+/// meanwhile.
+pub const HANDLES_PER_SLICE_MAX: usize = 2048;
+/// The most notes that one [`Presence::carry_notes`] looks at.
+const NOTES_PER_SLICE_MAX: usize = 4096;
 
 /// One chunk that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,16 +130,27 @@ impl Presence {
     /// Takes a whole inventory that was pulled from the node's run `session`,
     /// in pages of which the first was of `version`. What changed while the
     /// later ones were pulled is told by the heartbeats that follow. One of
-    /// another run than the present is thrown away.
+    /// another run than the present is not taken.
+    ///
+    /// Costs the same whatever its size. Gives back what was known before, to
+    /// be dropped where nobody waits.
     pub fn replace(
         &mut self,
         node: NodeIndex,
         session: SessionId,
         version: u64,
-        chunks: impl IntoIterator<Item = HeldChunk>,
+        pulled: Pulled,
         now_ms: u64,
-    ) {
-        self.nodes.entry(node).or_default().replace(session, version, chunks, now_ms);
+    ) -> Option<Pulled> {
+        self.nodes.entry(node).or_default().replace(session, version, pulled, now_ms)
+    }
+
+    /// Carries some of what is known of unwanted copies over to an inventory
+    /// whose pages are all in, so that their grace does not begin anew;
+    /// whether there is more. What is left out waits for its grace again.
+    pub fn carry_notes(&self, node: NodeIndex, pulled: &mut Pulled) -> bool {
+        let known = self.nodes.get(&node);
+        known.is_some_and(|known| known.carry_notes(pulled, NOTES_PER_SLICE_MAX))
     }
 
     /// Forgets a node that is no member any more, or whose folder is new.
@@ -167,7 +181,7 @@ impl Presence {
     /// What the node holds, summed up.
     #[must_use]
     pub fn summary(&self, node: NodeIndex) -> Summary {
-        self.nodes.get(&node).map_or_else(Summary::default, |inventory| inventory.summary)
+        self.nodes.get(&node).map_or_else(Summary::default, Inventory::summary)
     }
 
     /// Bytes of copies on all nodes that were found unwanted and are still
@@ -177,24 +191,32 @@ impl Presence {
         self.nodes.values().map(Inventory::unwanted_bytes).sum()
     }
 
-    /// Copies that may be destroyed now, at most [`DESTROYED_PER_SWEEP_MAX`].
+    /// Whether a sweep stopped midway: the next goes on from there.
+    #[must_use]
+    pub fn is_mid_sweep(&self) -> bool {
+        self.swept_to.is_some()
+    }
+
+    /// Copies that may be destroyed now, at most `destroyed_max`.
     ///
-    /// Each call looks at up to [`HANDLES_PER_SWEEP_MAX`] copies and goes on
+    /// Each call looks at up to [`HANDLES_PER_SLICE_MAX`] copies and goes on
     /// where the last one ended. `is_wanted` must say yes for whatever the
     /// catalog or a live upload names.
     pub fn destroyable(
         &mut self,
         now_ms: u64,
         grace_ms: u64,
+        destroyed_max: usize,
         is_wanted: impl Fn(NodeIndex, Handle) -> bool,
     ) -> Vec<(NodeIndex, Handle)> {
         let mut found = Vec::new();
-        let mut left = HANDLES_PER_SWEEP_MAX;
+        let mut left = HANDLES_PER_SLICE_MAX;
         let from = self.swept_to.take();
         let first = from.map_or(Bound::Unbounded, |(node, _)| Bound::Included(node));
         for (node, inventory) in self.nodes.range_mut((first, Bound::Unbounded)) {
             let after = from.filter(|(at, _)| at == node).map(|(_, handle)| handle);
-            let mut sweep = inventory::Sweep { left, room: DESTROYED_PER_SWEEP_MAX - found.len() };
+            let mut sweep =
+                inventory::Sweep { left, room: destroyed_max.saturating_sub(found.len()) };
             let (gone, stopped_at) =
                 inventory
                     .sweep(after, &mut sweep, now_ms, grace_ms, |handle| is_wanted(*node, handle));

@@ -2,7 +2,8 @@
 //!
 //! A [`Survey`] looks at one stripe after the other and keeps two things: how
 //! many stripes are how well, and the most urgent chunks that lack a copy,
-//! fewest spares first. [`Survey::plan`] then finds them targets.
+//! fewest spares first. A [`Plan`] then finds them targets. Both go in steps
+//! of bounded work, between which others get at the catalog.
 //!
 //! What counts as lost, and what does not:
 //!
@@ -21,13 +22,15 @@
 //! stripes are spread again, last of all.
 
 mod assess;
+mod plan;
 mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use assess::{Assessment, Condition, assess};
+pub use plan::Plan;
 pub use survey::Survey;
 
 use crate::catalog::StripeRecord;
@@ -135,7 +138,7 @@ enum Fate {
 }
 
 /// What a plan has to respect.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Limits<'a> {
     /// Every member, for targets; of these only writable ones that are
     /// [`Standing::Here`] are taken.
@@ -146,11 +149,11 @@ pub struct Limits<'a> {
     pub tasks_per_target_max: u32,
     /// Chunks that are being rebuilt now, and where.
     pub running: &'a BTreeMap<Handle, NodeIndex>,
-    /// Chunks that are to be left alone for now.
-    pub resting: &'a BTreeSet<Handle>,
-    /// Copies that must not be made: of a chunk on a node that failed at it,
-    /// or that is being told to delete it.
-    pub avoided: &'a BTreeSet<(Handle, NodeIndex)>,
+    /// Whether a chunk is to be left alone for now.
+    pub is_resting: &'a dyn Fn(Handle) -> bool,
+    /// Whether a copy must not be made: of a chunk on a node that failed at
+    /// it, or that is being told to delete it.
+    pub is_avoided: &'a dyn Fn(Handle, NodeIndex) -> bool,
 }
 
 /// One copy to make.
@@ -188,5 +191,7 @@ pub fn plan<'c>(
         survey.look(stripe, policy, view);
         by_handle.insert(stripe.first_handle, (stripe, policy));
     }
-    survey.plan(view, limits, |first| by_handle.get(&first).copied())
+    let mut plan = Plan::new(view, limits);
+    while plan.go_on(&survey, view, limits, |first| by_handle.get(&first).copied()) {}
+    plan.into_tasks()
 }

@@ -263,7 +263,8 @@ pub struct Lookup {
 pub struct FileMap {
     /// Cluster and epoch.
     pub context: Context,
-    /// The file.
+    /// The file. Where the first stripe was not asked for, what it takes and
+    /// how it is (from [`FileInfo::chunks`] on) is of these stripes only.
     pub info: FileInfo,
     /// Stripes from the one asked for, at most [`STRIPES_PER_CALL_MAX`].
     pub stripes: Vec<StripeMap>,

@@ -114,7 +114,7 @@ impl Catalog {
             }
         }
         let folder = format!("{text}/");
-        let inside = (self.names.range::<str, _>((Bound::Included(&*folder), Bound::Unbounded)))
+        let inside = (self.names.iter_from(Bound::Included(&*folder)))
             .take_while(|(inside, _)| inside.as_str().starts_with(&folder))
             .find(|(_, id)| Some(**id) != passing);
         match inside {
@@ -161,8 +161,8 @@ impl Catalog {
 
     /// Whether a file or a stripe has a number from `first` to `last`.
     fn is_taken(&self, first: u64, last: u64) -> bool {
-        let is_file = self.files.range(FileId(first)..=FileId(last)).next().is_some();
-        let below = self.stripes.range(..=Handle(last)).next_back();
+        let is_file = self.files.at_or_below(&FileId(last)).is_some_and(|(id, _)| id.0 >= first);
+        let below = self.stripes.at_or_below(&Handle(last));
         is_file || below.is_some_and(|(_, stripe)| stripe.last_handle().0 >= first)
     }
 }

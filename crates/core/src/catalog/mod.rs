@@ -23,7 +23,7 @@ mod state;
 pub use apply::{Outcome, RemovedFile};
 pub use change::Change;
 pub use command::Command;
-pub use list::{Listed, Page};
+pub use list::{Listed, Listing, Page};
 pub use record::*;
 pub use refusal::{Reaction, Refusal};
 pub use restore::{Misfit, Rows};

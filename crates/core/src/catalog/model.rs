@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::fixture::{NAMES, Wish, name, opened, wishes};
 use super::record::{FileRecord, StripeRecord};
-use super::{Catalog, Command, Listed, Rows, Totals};
+use super::{Catalog, Command, Listed, Listing, Rows, Totals};
 use crate::id::Handle;
 
 #[derive(Default)]
@@ -138,6 +138,27 @@ fn list(catalog: &Catalog, prefix: &str, limit: usize, by_folder: bool) -> Vec<S
     }
 }
 
+/// A listing in steps of `rows_max` rows: the same lines as in one.
+fn check_steps(catalog: &Catalog, prefix: &str, by_folder: bool, rows_max: usize) {
+    let mut listing = Listing::new(prefix, None, by_folder);
+    let mut lines = Vec::new();
+    for _ in 0..1000 {
+        lines.extend(catalog.list_on(&mut listing, 2, rows_max));
+        if listing.is_done() {
+            break;
+        }
+    }
+    assert_eq!(lines, catalog.list(prefix, None, usize::MAX, by_folder).entries, "{prefix:?}");
+    let (mut totals, mut after) = (Totals::default(), None);
+    for _ in 0..1000 {
+        after = catalog.usage_on(prefix, after.as_ref(), &mut totals, rows_max);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(totals, catalog.usage(prefix), "usage of {prefix:?}");
+}
+
 fn compare(catalog: &Catalog, model: &Model) {
     for text in NAMES {
         let expected = model.at(text).map(|at| &model.files[at]);
@@ -152,6 +173,9 @@ fn compare(catalog: &Catalog, model: &Model) {
             let expected = model.list(prefix, by_folder);
             for limit in [1, 2, 100] {
                 assert_eq!(list(catalog, prefix, limit, by_folder), expected, "{prefix:?}");
+            }
+            for rows_max in [1, 2, 5] {
+                check_steps(catalog, prefix, by_folder, rows_max);
             }
         }
     }

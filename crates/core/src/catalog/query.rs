@@ -47,7 +47,7 @@ impl Catalog {
     /// The file of that id.
     #[must_use]
     pub fn file_by_id(&self, id: FileId) -> Option<&FileRecord> {
-        self.files.get(&id).map(Box::as_ref)
+        self.files.get(&id)
     }
 
     /// The files whose names start with `prefix`, in order of name.
@@ -60,7 +60,7 @@ impl Catalog {
     /// The stripe whose first handle is `first`.
     #[must_use]
     pub fn stripe(&self, first: Handle) -> Option<&StripeRecord> {
-        self.stripes.get(&first).map(Box::as_ref)
+        self.stripes.get(&first)
     }
 
     /// The stripes of a file from number `from` on, in order.
@@ -76,7 +76,7 @@ impl Catalog {
     /// (data, then parity). Handles in a gap have none.
     #[must_use]
     pub fn chunk(&self, handle: Handle) -> Option<(&StripeRecord, usize)> {
-        let (_, stripe) = self.stripes.range(..=handle).next_back()?;
+        let (_, stripe) = self.stripes.at_or_below(&handle)?;
         let slot = stripe.slot(handle)?;
         Some((stripe, slot))
     }
@@ -92,9 +92,9 @@ impl Catalog {
         &self,
         after: Option<Handle>,
     ) -> impl Iterator<Item = (&StripeRecord, &Policy)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rows = self.stripes.range((from, Bound::Unbounded));
-        rows.filter_map(|(_, stripe)| Some((&**stripe, &self.file_by_id(stripe.file)?.policy)))
+        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.stripes.iter_from(from);
+        rows.filter_map(|(_, stripe)| Some((stripe, &self.file_by_id(stripe.file)?.policy)))
     }
 
     /// What all files take. Kept up to date, costs nothing.
@@ -117,14 +117,39 @@ impl Catalog {
     /// except for `""`.
     #[must_use]
     pub fn usage(&self, prefix: &str) -> Totals {
-        if prefix.is_empty() {
-            return self.totals;
-        }
         let mut totals = Totals::default();
-        for file in self.files_under(prefix) {
-            totals.add(self.file_totals(file));
-        }
+        let rest = self.usage_on(prefix, None, &mut totals, usize::MAX);
+        debug_assert!(rest.is_none(), "no walk is that long");
         totals
+    }
+
+    /// The same in steps: adds what the files behind `after` take to `totals`
+    /// and stops once it walked `rows_max` files and stripes. Returns the last
+    /// file, to go on behind it; `None` when there are no more.
+    pub fn usage_on(
+        &self,
+        prefix: &str,
+        after: Option<&FileName>,
+        totals: &mut Totals,
+        rows_max: usize,
+    ) -> Option<FileName> {
+        if prefix.is_empty() {
+            *totals = self.totals;
+            return None;
+        }
+        let from = after.map_or(Bound::Included(prefix), |name| Bound::Excluded(name.as_str()));
+        let mut rows = 0;
+        for (name, file) in self.named_from(from) {
+            if !name.as_str().starts_with(prefix) {
+                break;
+            }
+            totals.add(self.file_totals(file));
+            rows += 1 + file.stripes.len();
+            if rows >= rows_max {
+                return Some(name.clone());
+            }
+        }
+        None
     }
 
     /// Names and files from `from` on, in order of name.
@@ -132,7 +157,7 @@ impl Catalog {
         &'a self,
         from: Bound<&str>,
     ) -> impl Iterator<Item = (&'a FileName, &'a FileRecord)> + use<'a> {
-        let rows = self.names.range::<str, _>((from, Bound::Unbounded));
+        let rows = self.names.iter_from(from);
         rows.filter_map(|(name, id)| Some((name, self.file_by_id(*id)?)))
     }
 }

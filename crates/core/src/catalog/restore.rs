@@ -148,11 +148,9 @@ impl Catalog {
         Ok(())
     }
 
-    /// Builds the large maps anew: one made from sorted rows has full nodes,
-    /// one that grew in order has half-empty ones.
+    /// Builds the index of names anew, whose rows came in no order: made from
+    /// sorted rows, its blocks are full.
     fn pack(&mut self) {
-        self.files = std::mem::take(&mut self.files).into_iter().collect();
         self.names = std::mem::take(&mut self.names).into_iter().collect();
-        self.stripes = std::mem::take(&mut self.stripes).into_iter().collect();
     }
 }

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use super::change::Change;
 use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
+use crate::block_map::BlockMap;
 use crate::id::{FileId, FolderId, Handle, NodeId, NodeIndex};
 use crate::name::FileName;
 
 /// All that is known of files, stripes and members. Empty until founded.
 ///
 /// Sizes matter here, as there may be many millions of rows: names are
-/// shared between the file and the index, files and stripes are boxed because
-/// B-tree nodes that grow in order are only half full.
+/// shared between the file and the index, and rows lie packed in blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     pub(super) cluster: Option<ClusterRecord>,
     pub(super) members: BTreeMap<NodeIndex, MemberRecord>,
     pub(super) indexes: BTreeMap<NodeId, NodeIndex>,
     pub(super) folders: BTreeMap<FolderId, NodeIndex>,
-    pub(super) files: BTreeMap<FileId, Box<FileRecord>>,
-    pub(super) names: BTreeMap<FileName, FileId>,
-    pub(super) stripes: BTreeMap<Handle, Box<StripeRecord>>,
+    pub(super) files: BlockMap<FileId, FileRecord>,
+    pub(super) names: BlockMap<FileName, FileId>,
+    pub(super) stripes: BlockMap<Handle, StripeRecord>,
     pub(super) totals: Totals,
 }
 
@@ -116,7 +116,7 @@ impl Catalog {
         file.stripes.shrink_to_fit();
         self.totals.add(Totals::of_file(&file));
         self.names.insert(file.name.clone(), file.id);
-        self.files.insert(file.id, Box::new(file));
+        self.files.insert(file.id, file);
     }
 
     fn delete_file(&mut self, id: FileId) {
@@ -129,7 +129,7 @@ impl Catalog {
     fn put_stripe(&mut self, mut stripe: StripeRecord) {
         stripe.chunks.shrink_to_fit();
         self.totals.add(Totals::of_stripe(&stripe));
-        if let Some(old) = self.stripes.insert(stripe.first_handle, Box::new(stripe)) {
+        if let Some(old) = self.stripes.insert(stripe.first_handle, stripe) {
             self.totals.take_away(Totals::of_stripe(&old));
         }
     }

@@ -17,14 +17,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::survey::SLICE_PAUSE;
 use crate::api::{Error, Kind, Result};
-use crate::catalog::{Catalog, Command, Outcome};
+use crate::catalog::{Catalog, Change, Command, Outcome, Refusal};
 use crate::env::{self, Env, HardPlace, Work};
 use crate::ledger::Ledger;
 use crate::mutant::{Mutant, is_planted};
 
 /// The most commands in one transaction.
 const BATCH_COMMANDS_MAX: usize = 1024;
+/// Rows after which others get at the catalog while a batch is applied.
+const ROWS_PER_STEP_MAX: usize = 4096;
 /// The most commands that wait; beyond it, proposers wait.
 const QUEUE_COMMANDS_MAX: usize = 4096;
 
@@ -48,6 +51,12 @@ struct Applied {
     batches: u64,
 }
 
+/// A state of the catalog that was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looked {
+    batches: u64,
+}
+
 /// How far the ledger is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Durable {
@@ -56,6 +65,9 @@ enum Durable {
     /// A commit failed; why.
     Failed(String),
 }
+
+/// Who proposed, and what came of it.
+type Answer = (oneshot::Sender<Result<Outcome>>, std::result::Result<Outcome, Refusal>);
 
 struct Proposal {
     command: Command,
@@ -112,14 +124,28 @@ impl Door {
     /// # Errors
     /// `Internal` when the door is closed.
     pub(crate) async fn read<T>(&self, look: impl FnOnce(&Catalog) -> T) -> Result<T> {
-        let (seen, batches) = {
-            let applied = self.catalog.read().expect("no holder of the catalog panics");
-            (look(&applied.catalog), applied.batches)
-        };
-        if !is_planted(Mutant::ReadUndurable) {
-            self.wait_durable(batches).await?;
-        }
+        let (seen, state) = self.look(look);
+        self.settle(state).await?;
         Ok(seen)
+    }
+
+    /// Reads the catalog, a part of a longer read perhaps. What was read may
+    /// be told once the state that it was read from is settled, or a later
+    /// one.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Catalog) -> T) -> (T, Looked) {
+        let applied = self.catalog.read().expect("no holder of the catalog panics");
+        (look(&applied.catalog), Looked { batches: applied.batches })
+    }
+
+    /// Returns once a state is durable.
+    ///
+    /// # Errors
+    /// `Internal` when the door is closed.
+    pub(crate) async fn settle(&self, state: Looked) -> Result<()> {
+        if is_planted(Mutant::ReadUndurable) {
+            return Ok(());
+        }
+        self.wait_durable(state.batches).await
     }
 
     /// Reads the catalog for a decision of the coordinator's own, which tells
@@ -171,6 +197,35 @@ impl Door {
     }
 }
 
+/// Applies proposals, as many as shall be in one go; the number of batches
+/// after that.
+fn apply_some(
+    catalog: &RwLock<Applied>,
+    proposals: &mut impl Iterator<Item = Proposal>,
+    changes: &mut Vec<Change>,
+    answers: &mut Vec<Answer>,
+) -> u64 {
+    let mut applied = catalog.write().expect("no holder of the catalog panics");
+    let rows_before = changes.len();
+    let answers_before = answers.len();
+    while changes.len() < rows_before + ROWS_PER_STEP_MAX
+        && let Some(Proposal { command, look, answer }) = proposals.next()
+    {
+        let before = changes.len();
+        let outcome = applied.catalog.apply(&command, changes);
+        let is_removal = matches!(command, Command::RemoveFiles { .. });
+        if is_removal && is_planted(Mutant::ResurrectDeleted) {
+            changes.truncate(before);
+        }
+        if let Some(look) = look.filter(|_| outcome.is_ok()) {
+            look(&applied.catalog);
+        }
+        answers.push((answer, outcome));
+    }
+    applied.batches += u64::from(answers.len() > answers_before);
+    applied.batches
+}
+
 /// The writer: one batch after the other, until the queue is gone or a
 /// commit failed.
 async fn commit_batches(
@@ -196,23 +251,18 @@ async fn commit_batches(
         }
         let mut changes = Vec::new();
         let mut answers = Vec::with_capacity(batch.len());
-        let batches = {
-            let mut applied = catalog.write().expect("no holder of the catalog panics");
-            for Proposal { command, look, answer } in batch.drain(..) {
-                let before = changes.len();
-                let outcome = applied.catalog.apply(&command, &mut changes);
-                let is_removal = matches!(command, Command::RemoveFiles { .. });
-                if is_removal && is_planted(Mutant::ResurrectDeleted) {
-                    changes.truncate(before);
-                }
-                if let Some(look) = look.filter(|_| outcome.is_ok()) {
-                    look(&applied.catalog);
-                }
-                answers.push((answer, outcome));
+        let mut proposals = batch.drain(..).peekable();
+        let mut batches = 0;
+        while is_idle || proposals.peek().is_some() {
+            // Who sees only a part of the commands waits for all of them, as
+            // the ledger gets them in one transaction.
+            batches = apply_some(&catalog, &mut proposals, &mut changes, &mut answers);
+            if proposals.peek().is_none() {
+                break;
             }
-            applied.batches += u64::from(!is_idle);
-            applied.batches
-        };
+            tokio::time::sleep(SLICE_PAUSE).await;
+        }
+        drop(proposals);
         if env.is_hard(HardPlace::DelayCommit) {
             let delay_ms = env.random.next_u64() % COMMIT_DELAY_MAX_MS;
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;

@@ -10,16 +10,17 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::role::Coordinator;
+use super::survey::SLICE_PAUSE;
 use crate::api::{
-    Adopt, CopyState, Error, Heartbeat, HeartbeatReply, HeldChunk, Kind, NodeInfo, NodeSpace,
-    NodeState, Result, Target,
+    Adopt, CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState,
+    Result, Target,
 };
 use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
 use crate::health::{HEARTBEAT_INTERVAL, Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
 use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
-use crate::presence::{Known, Presence};
+use crate::presence::{Known, Presence, Pulled};
 
 /// How long a hello may take.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -480,10 +481,9 @@ impl Coordinator {
         address: &str,
     ) -> Result<()> {
         let node = self.env.peers.node(address);
-        let mut chunks: Vec<HeldChunk> = Vec::new();
-        let mut version = None;
+        let mut pulled = Pulled::default();
+        let (mut version, mut after) = (None, None);
         loop {
-            let after = chunks.last().map(|chunk| chunk.handle);
             let page = tokio::time::timeout(PAGE_TIMEOUT, node.inventory(self.context, after));
             let page = page.await.map_err(|_| {
                 Error::new(Kind::Unavailable, format!("no inventory from {address} in time"))
@@ -497,19 +497,28 @@ impl Coordinator {
                 ));
             }
             version = version.or(Some(page.version));
-            chunks.extend(page.chunks);
+            after = page.chunks.last().map(|chunk| chunk.handle);
+            pulled.add(page.chunks);
             if page.is_last {
                 break;
             }
         }
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        let members = &mut state.members;
-        let Some(live) = members.live.get_mut(&index) else { return Ok(()) };
-        if live.session == Some(session) {
-            members.presence.replace(index, session, version.unwrap_or(0), chunks, now_ms);
-            live.wants_inventory = false;
+        while self.state().members.presence.carry_notes(index, &mut pulled) {
+            tokio::time::sleep(SLICE_PAUSE).await;
         }
+        let now_ms = self.now_ms();
+        let known_before = {
+            let mut state = self.state();
+            let members = &mut state.members;
+            let Some(live) = members.live.get_mut(&index) else { return Ok(()) };
+            if live.session != Some(session) {
+                return Ok(());
+            }
+            live.wants_inventory = false;
+            members.presence.replace(index, session, version.unwrap_or(0), pulled, now_ms)
+        };
+        // Here, where nobody waits for it.
+        drop(known_before);
         Ok(())
     }
 }

@@ -56,10 +56,20 @@ impl Mending {
         &self.running
     }
 
-    /// Chunks whose rebuild failed a short time ago.
-    pub(super) fn resting(&self, now_ms: u64) -> BTreeSet<Handle> {
-        let rests = |(_, (_, until_ms)): &(&Handle, &(u32, u64))| now_ms < *until_ms;
-        self.resting.iter().filter(rests).map(|(handle, _)| *handle).collect()
+    /// Whether the rebuild of a chunk failed a short time ago.
+    pub(super) fn is_resting(&self, handle: Handle, now_ms: u64) -> bool {
+        self.resting.get(&handle).is_some_and(|(_, until_ms)| now_ms < *until_ms)
+    }
+
+    /// Whether a node was told to delete its copy: no rebuild may make it
+    /// meanwhile.
+    pub(super) fn is_deleting(&self, handle: Handle, node: NodeIndex) -> bool {
+        self.deleting.contains_key(&(node, handle))
+    }
+
+    /// How many rebuilds ended well.
+    pub(super) fn done(&self) -> u64 {
+        self.done
     }
 
     /// How many rebuilds ended, well or not.
@@ -71,8 +81,12 @@ impl Mending {
         REBUILDS_MAX.saturating_sub(self.running.len())
     }
 
-    pub(super) fn note_deleting(&mut self, node: NodeIndex, handles: &[Handle], now_ms: u64) {
+    /// Forgets deletions that were not confirmed for long.
+    pub(super) fn forget_deletions(&mut self, now_ms: u64) {
         self.deleting.retain(|_, since| now_ms.saturating_sub(*since) < DELETING_MAX_MS);
+    }
+
+    pub(super) fn note_deleting(&mut self, node: NodeIndex, handles: &[Handle], now_ms: u64) {
         self.deleting.extend(handles.iter().map(|handle| ((node, *handle), now_ms)));
     }
 
@@ -113,11 +127,6 @@ impl Mending {
     }
 }
 
-/// Copies that are being deleted, which no rebuild may make meanwhile.
-pub(super) fn avoided_of(mending: &Mending) -> BTreeSet<(Handle, NodeIndex)> {
-    mending.deleting.keys().map(|(node, handle)| (*handle, *node)).collect()
-}
-
 impl Coordinator {
     /// Sets rebuilds going, as many as there is room for.
     pub(super) fn begin_rebuilds(self: &Arc<Self>, tasks: Vec<RepairTask>) {
@@ -126,7 +135,7 @@ impl Coordinator {
             {
                 let mut state = self.state();
                 // The sweep may have condemned the copy since the plan.
-                if state.mending.deleting.contains_key(&(task.target, handle)) {
+                if state.mending.is_deleting(handle, task.target) {
                     continue;
                 }
                 state.mending.running.insert(handle, task.target);
@@ -146,6 +155,7 @@ impl Coordinator {
                 }
                 let now_ms = coordinator.now_ms();
                 coordinator.state().mending.finish(handle, &outcome, now_ms);
+                coordinator.mend_again.notify_one();
             });
         }
     }

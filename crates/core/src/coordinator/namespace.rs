@@ -2,12 +2,14 @@
 
 use super::role::Coordinator;
 use crate::api::{Error, Kind, PutMode, Remove, Removed, Rename, Result};
-use crate::catalog::{Command, Listed};
+use crate::catalog::{Command, Listed, Listing};
 use crate::name::FileName;
 
 /// The most names in one command. A removal of more is done in several, so
 /// that no single one holds the catalog up; each by itself is atomic.
 const NAMES_PER_COMMAND_MAX: usize = 1000;
+/// Files and stripes in one such command, beyond which it takes no more names.
+const ROWS_PER_COMMAND_MAX: usize = 4096;
 
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::remove`].
@@ -33,12 +35,14 @@ impl Coordinator {
                 .door
                 .read(|catalog| {
                     let after = after.as_ref().map(FileName::as_str);
-                    let page = catalog.list(&prefix, after, NAMES_PER_COMMAND_MAX, false);
+                    let mut listing = Listing::new(&prefix, after, false);
+                    let (names, rows) = (NAMES_PER_COMMAND_MAX, ROWS_PER_COMMAND_MAX);
+                    let entries = catalog.list_on(&mut listing, names, rows);
                     let file = |listed| match listed {
                         Listed::File(file) => Some((file.name.clone(), file.size)),
                         Listed::Folder { .. } => None,
                     };
-                    page.entries.into_iter().filter_map(file).collect::<Vec<_>>()
+                    entries.into_iter().filter_map(file).collect::<Vec<_>>()
                 })
                 .await?;
             let Some((last, _)) = page.last() else { break };

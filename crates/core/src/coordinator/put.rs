@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::role::Coordinator;
+use super::survey::SLICE_PAUSE;
 use super::upload::{OpenStripe, Upload};
 use crate::api::{
     BeginPut, Commit, Committed, Error, FileInfo, Kind, Place, PutMode, Result, Retarget,
@@ -19,6 +20,8 @@ use crate::policy::{PlacementStrategy, StripeShape};
 /// A node that failed a client's writes this often is passed over by the
 /// rest of its upload.
 const WRITE_FAILURES_MAX: u32 = 2;
+/// Stripes of a new file whose copies are noted in one go.
+const PROMISED_PER_STEP_MAX: usize = 1024;
 
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::begin_put`].
@@ -250,9 +253,6 @@ impl Coordinator {
             stripes: stripes.iter().map(|stripe| stripe.first_handle).collect(),
         };
         let replace = upload.request.mode == PutMode::Replace;
-        // Its holders said so; their heartbeats will confirm it.
-        let now_ms = self.now_ms();
-        self.state().members.note_promised(&stripes, now_ms);
         let command = Command::CommitFile { file, stripes, replace };
         self.submit_upload(id, command).await
     }
@@ -264,17 +264,32 @@ impl Coordinator {
         let coordinator = self.me.upgrade().ok_or_else(stopping)?;
         let (sender, outcome) = tokio::sync::oneshot::channel();
         self.env.spawn(async move {
+            coordinator.note_promised(&command).await;
             let other = coordinator.clone();
-            let look = move |catalog: &Catalog| other.info_by_id(catalog, id);
+            let look = move |catalog: &Catalog| other.count(catalog, id);
             let outcome = coordinator.door.submit_and_see(command, look).await;
             coordinator.state().uploads.release(id);
             // Who asked may be gone.
             let _ = sender.send(outcome);
         });
-        let info = outcome.await.map_err(|_| stopping())??;
-        info.map(committed).ok_or_else(|| {
+        let counting = outcome.await.map_err(|_| stopping())??.ok_or_else(|| {
             Error::new(Kind::Internal, format!("upload {id} was committed and is no file"))
-        })
+        })?;
+        self.finish(counting).await.map(committed)
+    }
+
+    /// Notes the copies of a file that is about to be: its holders said so,
+    /// their heartbeats will confirm it.
+    async fn note_promised(&self, command: &Command) {
+        let Command::CommitFile { stripes, .. } = command else { return };
+        let now_ms = self.now_ms();
+        let mut slices = stripes.chunks(PROMISED_PER_STEP_MAX).peekable();
+        while let Some(slice) = slices.next() {
+            self.state().members.note_promised(slice, now_ms);
+            if slices.peek().is_some() {
+                tokio::time::sleep(SLICE_PAUSE).await;
+            }
+        }
     }
 
     /// Takes an upload out, with its last stripes, to become a file.
@@ -296,8 +311,10 @@ impl Coordinator {
         if self.door.peek(|catalog| catalog.file_by_id(id).is_none()) {
             return Ok(None);
         }
-        let info = self.door.read(|catalog| self.info_by_id(catalog, id)).await?;
-        Ok(info.map(committed))
+        match self.door.read(|catalog| self.count(catalog, id)).await? {
+            Some(counting) => self.finish(counting).await.map(committed).map(Some),
+            None => Ok(None),
+        }
     }
 }
 

@@ -1,14 +1,23 @@
 //! What clients read: where chunks are, listings, sizes.
+//!
+//! What walks over many files or stripes does so in steps, between which
+//! others get at the catalog: such an answer is not of one moment.
 
 use super::namespace::not_found;
 use super::role::{Coordinator, State};
+use super::survey::SLICE_PAUSE;
 use crate::api::{
     ChunkMap, CopyAt, CopyState, ENTRIES_PER_PAGE_MAX, Error, FileInfo, FileMap, Kind, List,
     ListEntry, ListPage, Lookup, NodeState, Result, STRIPES_PER_CALL_MAX, StripeMap, Usage,
 };
-use crate::catalog::{Catalog, ChunkRecord, FileRecord, Listed, StripeRecord};
+use crate::catalog::{Catalog, ChunkRecord, FileRecord, Listed, Listing, StripeRecord, Totals};
 use crate::id::FileId;
 use crate::placement;
+
+/// Files and stripes that are walked in one go, while others wait.
+const ROWS_PER_STEP_MAX: usize = 4096;
+/// Stripes whose copies are looked at in one go.
+const STRIPES_PER_STEP_MAX: usize = 1024;
 
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::lookup`].
@@ -28,45 +37,90 @@ impl Coordinator {
             let state = self.state();
             let first = usize::try_from(request.first_stripe).unwrap_or(usize::MAX);
             let stripes = catalog.stripes_of(file, first).take(STRIPES_PER_CALL_MAX);
-            Ok(FileMap {
-                context: self.context,
-                info: info(catalog, &state, file, now_ms),
-                stripes: stripes.map(|stripe| map(catalog, &state, stripe, now_ms)).collect(),
-            })
+            let stripes = stripes.map(|stripe| map(catalog, &state, stripe, now_ms)).collect();
+            // How the file is was told with its first stripes: counting it
+            // with every page would cost the square of its length.
+            let until = if first == 0 { usize::MAX } else { first + STRIPES_PER_CALL_MAX };
+            let mut counting = Counting::new(file, first, until);
+            counting.go_on(catalog, &state, file, now_ms);
+            Ok((counting, stripes))
         });
-        found.await?
+        let (counting, stripes) = found.await??;
+        let info = self.finish(counting).await?;
+        Ok(FileMap { context: self.context, info, stripes })
     }
 
-    /// One file of `catalog`, in short.
-    pub(super) fn info_by_id(&self, catalog: &Catalog, id: FileId) -> Option<FileInfo> {
+    /// Begins to tell of file `id` in short, where `catalog` has it.
+    pub(super) fn count(&self, catalog: &Catalog, id: FileId) -> Option<Counting> {
         let file = catalog.file_by_id(id)?;
-        Some(info(catalog, &self.state(), file, self.now_ms()))
+        let mut counting = Counting::new(file, 0, usize::MAX);
+        counting.go_on(catalog, &self.state(), file, self.now_ms());
+        Some(counting)
     }
 
     /// See [`crate::api::CoordinatorService::list`].
     pub(super) async fn list_names(&self, request: List) -> Result<ListPage> {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let limit = limit.clamp(1, ENTRIES_PER_PAGE_MAX);
+        let mut listing =
+            Listing::new(&request.prefix, request.after.as_deref(), request.by_folder);
+        let mut lines = Vec::new();
+        let seen = loop {
+            let room = limit - lines.len();
+            let (some, seen) =
+                self.door.look(|catalog| self.list_some(catalog, &mut listing, room));
+            lines.extend(some);
+            if lines.len() >= limit || listing.is_done() {
+                break seen;
+            }
+            tokio::time::sleep(SLICE_PAUSE).await;
+        };
+        self.door.settle(seen).await?;
+        let mut entries = Vec::with_capacity(lines.len());
+        for line in lines {
+            entries.push(match line {
+                Line::File(counting) => ListEntry::File(self.finish(*counting).await?),
+                Line::Folder { prefix, files, bytes } => ListEntry::Folder { prefix, files, bytes },
+            });
+        }
+        let next = match entries.last().filter(|_| !listing.is_done()) {
+            Some(ListEntry::File(info)) => Some(info.name.as_str().to_owned()),
+            Some(ListEntry::Folder { prefix, .. }) => Some(prefix.clone()),
+            None => None,
+        };
+        Ok(ListPage { entries, next })
+    }
+
+    /// Goes on with a listing, `entries_max` lines at most.
+    fn list_some(&self, catalog: &Catalog, listing: &mut Listing, entries_max: usize) -> Vec<Line> {
         let now_ms = self.now_ms();
-        self.door
-            .read(|catalog| {
-                let after = request.after.as_deref();
-                let page = catalog.list(&request.prefix, after, limit, request.by_folder);
-                let state = self.state();
-                let entry = |listed: Listed<'_>| match listed {
-                    Listed::File(file) => ListEntry::File(info(catalog, &state, file, now_ms)),
-                    Listed::Folder { prefix, files, bytes } => {
-                        ListEntry::Folder { prefix, files, bytes }
-                    }
-                };
-                ListPage { entries: page.entries.into_iter().map(entry).collect(), next: page.next }
-            })
-            .await
+        let listed = catalog.list_on(listing, entries_max, ROWS_PER_STEP_MAX);
+        let state = self.state();
+        let line = |listed| match listed {
+            Listed::File(file) => {
+                let mut counting = Counting::new(file, 0, usize::MAX);
+                counting.go_on(catalog, &state, file, now_ms);
+                Line::File(Box::new(counting))
+            }
+            Listed::Folder { prefix, files, bytes } => Line::Folder { prefix, files, bytes },
+        };
+        listed.into_iter().map(line).collect()
     }
 
     /// See [`crate::api::CoordinatorService::usage`].
     pub(super) async fn usage_under(&self, prefix: String) -> Result<Usage> {
-        let totals = self.door.read(|catalog| catalog.usage(&prefix)).await?;
+        let (mut totals, mut after) = (Totals::default(), None);
+        let seen = loop {
+            let (last, seen) = self.door.look(|catalog| {
+                catalog.usage_on(&prefix, after.as_ref(), &mut totals, ROWS_PER_STEP_MAX)
+            });
+            if last.is_none() {
+                break seen;
+            }
+            after = last;
+            tokio::time::sleep(SLICE_PAUSE).await;
+        };
+        self.door.settle(seen).await?;
         Ok(Usage {
             files: totals.files,
             chunks: totals.chunks,
@@ -75,31 +129,83 @@ impl Coordinator {
             raw_bytes: totals.raw_bytes,
         })
     }
+
+    /// Counts what is left of a file, step by step. One that goes meanwhile
+    /// is told as far as it was counted.
+    pub(super) async fn finish(&self, mut counting: Counting) -> Result<FileInfo> {
+        while !counting.is_done() {
+            tokio::time::sleep(SLICE_PAUSE).await;
+            let now_ms = self.now_ms();
+            let (is_there, seen) = self.door.look(|catalog| {
+                let file = catalog.file_by_id(counting.info.id);
+                file.map(|file| counting.go_on(catalog, &self.state(), file, now_ms)).is_some()
+            });
+            self.door.settle(seen).await?;
+            if !is_there {
+                break;
+            }
+        }
+        Ok(counting.info)
+    }
 }
 
-fn info(catalog: &Catalog, state: &State, file: &FileRecord, now_ms: u64) -> FileInfo {
-    let totals = catalog.file_totals(file);
-    let mut worst: Option<i32> = None;
-    let mut copies_missing = 0;
-    for stripe in catalog.stripes_of(file, 0) {
-        let there = state.members.copies_there(stripe, now_ms);
-        let spares = placement::tolerance(stripe.shape, &there).map_or(-1, i32::from);
-        worst = Some(worst.map_or(spares, |worst| worst.min(spares)));
-        copies_missing += file.policy.copies_missing(stripe.shape, &there);
+/// One line of a listing, and what is left to count of it.
+enum Line {
+    File(Box<Counting>),
+    Folder { prefix: String, files: u64, bytes: u64 },
+}
+
+/// A file in short, as far as its stripes were counted.
+pub(super) struct Counting {
+    info: FileInfo,
+    /// The next stripe to be counted, and the end.
+    next: usize,
+    until: usize,
+    /// Whether a stripe was counted.
+    has_some: bool,
+}
+
+impl Counting {
+    /// Nothing of the file's stripes `next..until` counted yet.
+    fn new(file: &FileRecord, next: usize, until: usize) -> Self {
+        let info = FileInfo {
+            name: file.name.clone(),
+            id: file.id,
+            size: file.size,
+            policy: file.policy,
+            created_ms: file.created_ms,
+            stripes: u32::try_from(file.stripes.len()).unwrap_or(u32::MAX),
+            chunks: 0,
+            stored_bytes: 0,
+            raw_bytes: 0,
+            // An empty file has nothing to lose: it lives in the catalog.
+            spares: i32::from(crate::policy::REPLICATION_MAX),
+            copies_missing: 0,
+        };
+        Self { info, next, until: until.min(file.stripes.len()), has_some: false }
     }
-    FileInfo {
-        name: file.name.clone(),
-        id: file.id,
-        size: file.size,
-        policy: file.policy,
-        created_ms: file.created_ms,
-        stripes: u32::try_from(file.stripes.len()).unwrap_or(u32::MAX),
-        chunks: u32::try_from(totals.chunks).unwrap_or(u32::MAX),
-        stored_bytes: totals.stored_bytes,
-        raw_bytes: totals.raw_bytes,
-        // An empty file has nothing to lose: it lives in the catalog.
-        spares: worst.unwrap_or(i32::from(crate::policy::REPLICATION_MAX)),
-        copies_missing,
+
+    fn is_done(&self) -> bool {
+        self.next >= self.until
+    }
+
+    /// Counts more stripes, as many as shall be in one go.
+    fn go_on(&mut self, catalog: &Catalog, state: &State, file: &FileRecord, now_ms: u64) {
+        let until = self.until.min(self.next.saturating_add(STRIPES_PER_STEP_MAX));
+        let stripes = until.saturating_sub(self.next);
+        for stripe in catalog.stripes_of(file, self.next).take(stripes) {
+            let there = state.members.copies_there(stripe, now_ms);
+            let spares = placement::tolerance(stripe.shape, &there).map_or(-1, i32::from);
+            let info = &mut self.info;
+            info.spares = if self.has_some { info.spares.min(spares) } else { spares };
+            self.has_some = true;
+            info.copies_missing += file.policy.copies_missing(stripe.shape, &there);
+            let totals = Totals::of_stripe(stripe);
+            info.chunks = info.chunks.saturating_add(u32::from(stripe.shape.data));
+            info.stored_bytes += totals.stored_bytes;
+            info.raw_bytes += totals.raw_bytes;
+        }
+        self.next = until;
     }
 }
 

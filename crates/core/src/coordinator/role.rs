@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::door::Door;
@@ -34,6 +35,8 @@ pub struct Coordinator {
     pub(super) numbers: Numbers,
     /// Itself, for what it sets going on its own.
     pub(super) me: Weak<Self>,
+    /// Wakes whoever plans rebuilds.
+    pub(super) mend_again: Notify,
     state: Mutex<State>,
 }
 
@@ -42,7 +45,11 @@ pub(super) struct State {
     pub(super) uploads: Uploads,
     pub(super) members: Members,
     pub(super) mending: Mending,
-    pub(super) survey: Survey,
+    pub(super) survey: Arc<Survey>,
+    /// Rebuilds that had ended well when it began.
+    pub(super) done_before_survey: u64,
+    /// Whether nothing that it kept can be mended now.
+    pub(super) is_planned_out: bool,
     /// How many stripes were placed; turns round robin.
     pub(super) rotation: u64,
     /// The promise that was told last, and what it depends on.
@@ -89,7 +96,9 @@ impl Coordinator {
             uploads: Uploads::default(),
             members,
             mending: Mending::default(),
-            survey: Survey::default(),
+            survey: Arc::default(),
+            done_before_survey: 0,
+            is_planned_out: false,
             rotation: 0,
             promised: None,
         };
@@ -101,6 +110,7 @@ impl Coordinator {
             door,
             numbers: Numbers::starting_at(next_number),
             me: me.clone(),
+            mend_again: Notify::new(),
             state: Mutex::new(state),
         }))
     }
@@ -112,7 +122,7 @@ impl Coordinator {
             self.clone().watch_for_stalls(),
             self.clone().adopt_nodes(),
             self.clone().pull_inventories(),
-            self.clone().survey_and_mend(),
+            futures_util::future::join(self.clone().look_over(), self.clone().mend()),
             self.clone().sweep(),
         );
         tokio::select! {

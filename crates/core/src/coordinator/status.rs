@@ -1,7 +1,7 @@
 //! The cluster on one page.
 
 use super::member::Live;
-use super::role::Coordinator;
+use super::role::{Coordinator, State};
 use crate::api::{ClusterStatus, NodeState, NodeStatus, Promise, Result, Usage};
 use crate::catalog::MemberRecord;
 use crate::env::Durability;
@@ -65,7 +65,7 @@ impl Coordinator {
                 raw_bytes: totals.raw_bytes,
             },
             health,
-            repair: state.mending.status(state.survey.waiting(), self.repair_begins_in_s(&state)),
+            repair: state.mending.status(still_waiting(&state), self.repair_begins_in_s(&state)),
             garbage_bytes: state.members.presence.unwanted_bytes(),
         })
     }
@@ -96,7 +96,7 @@ impl Coordinator {
 
     /// Seconds until the earliest of the nodes that are gone is given up for
     /// lost, if one that is not yet holds copies.
-    fn repair_begins_in_s(&self, state: &super::role::State) -> Option<u64> {
+    fn repair_begins_in_s(&self, state: &State) -> Option<u64> {
         let now_ms = self.now_ms();
         let repair_after_ms = self.settings.repair_after_ms;
         let waits = |(index, live): (NodeIndex, &Live)| {
@@ -107,6 +107,13 @@ impl Coordinator {
         };
         state.members.iter().filter_map(waits).min()
     }
+}
+
+/// Copies that are to be made: those that the last survey found, without those
+/// that were made since it began.
+fn still_waiting(state: &State) -> u64 {
+    let done = state.mending.done().saturating_sub(state.done_before_survey);
+    state.survey.waiting().saturating_sub(done)
 }
 
 fn node_status(

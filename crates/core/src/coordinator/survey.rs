@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::mend::{REBUILDS_PER_NODE_MAX, avoided_of};
+use super::mend::REBUILDS_PER_NODE_MAX;
 use super::role::{Coordinator, State};
 use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
+use crate::placement::Candidate;
 use crate::presence::{CopyState, Known, KnownUrgent};
-use crate::repair::{Limits, RepairTask, Standing, Survey, View};
+use crate::repair::{Limits, Plan, RepairTask, Standing, Survey, View};
 
 /// How often the stripes are looked over, when that takes no time.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,14 +21,21 @@ const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
 const STRIPES_PER_SECOND: u64 = 5_000;
 /// The longest pause.
 const SURVEY_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Stripes that are looked at in one go, while others wait for the catalog.
-const SLICE_STRIPES: usize = 1024;
+/// The least time between two plans: what ends meanwhile is planned for
+/// together.
+const MEND_PAUSE: Duration = Duration::from_millis(50);
+/// The pause between two slices of a long work, each of which keeps others
+/// from the catalog: without it, who waits for a lock would seldom get it
+/// before the next slice does.
+pub(super) const SLICE_PAUSE: Duration = Duration::from_millis(1);
 
 /// All that a survey depends on, in short.
 #[derive(PartialEq, Eq)]
 struct Seen {
-    /// Who is there; bad copies and restarts; rebuilds that ended.
-    urgent: (BTreeMap<NodeIndex, Standing>, KnownUrgent, u64),
+    /// Who is there; bad copies and restarts.
+    urgent: (BTreeMap<NodeIndex, Standing>, KnownUrgent),
+    /// Rebuilds that ended.
+    ended: u64,
     /// The catalog.
     batches: u64,
     /// What nodes hold.
@@ -45,14 +53,14 @@ fn pause_after(survey: &Survey) -> Duration {
 }
 
 impl Coordinator {
-    /// Looks over all stripes and mends, for as long as the coordinator runs.
+    /// Looks over all stripes for as long as the coordinator runs.
     ///
-    /// All are looked over at once when a node came or went, a copy went bad,
-    /// or something waits to be rebuilt. What else changes, puts above all,
-    /// makes nothing urgent: then the more stripes there are, the longer is
-    /// the pause. While nothing changes, nothing is looked at.
-    pub(super) async fn survey_and_mend(self: Arc<Self>) {
-        let mut survey = Survey::default();
+    /// All are looked over at once when a node came or went or a copy went
+    /// bad. What else changes, puts and rebuilds above all, makes nothing
+    /// urgent: then the more stripes there are, the longer is the pause. While
+    /// nothing changes, nothing is looked at.
+    pub(super) async fn look_over(self: Arc<Self>) {
+        let mut survey = Arc::new(Survey::default());
         let mut seen: Option<Seen> = None;
         let mut looked = Instant::now();
         loop {
@@ -62,15 +70,53 @@ impl Coordinator {
                 None => true,
                 Some(before) if before.urgent != now.urgent => true,
                 Some(before) if *before == now && !now.has_promises => false,
-                Some(_) => survey.waiting() > 0 || looked.elapsed() >= pause_after(&survey),
+                // All that was kept of the last survey is made good, and it
+                // found more than it kept.
+                Some(before) if before.ended != now.ended && survey.left_out() => {
+                    self.state().is_planned_out || looked.elapsed() >= pause_after(&survey)
+                }
+                Some(_) => looked.elapsed() >= pause_after(&survey),
             };
             if is_due {
-                survey = self.survey().await;
-                self.state().survey = survey.clone();
+                let done_before = self.state().mending.done();
+                survey = Arc::new(self.survey().await);
+                {
+                    let mut state = self.state();
+                    state.survey = survey.clone();
+                    state.done_before_survey = done_before;
+                    state.is_planned_out = false;
+                }
+                self.mend_again.notify_one();
                 (seen, looked) = (Some(now), Instant::now());
             }
-            let tasks = self.plan(&survey);
-            self.begin_rebuilds(tasks);
+        }
+    }
+
+    /// Mends what the last survey found, for as long as the coordinator runs:
+    /// whenever a survey or a rebuild ended, and every now and then, as what
+    /// could not be mended may be so later.
+    pub(super) async fn mend(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.mend_again.notified() => {}
+                () = tokio::time::sleep(SURVEY_INTERVAL) => {}
+            }
+            let (survey, room) = {
+                let state = self.state();
+                (state.survey.clone(), state.mending.room())
+            };
+            if room > 0 {
+                let tasks = self.plan(&survey).await;
+                {
+                    let mut state = self.state();
+                    if Arc::ptr_eq(&survey, &state.survey) {
+                        state.is_planned_out = tasks.len() < room;
+                    }
+                }
+                self.begin_rebuilds(tasks);
+            }
+            tokio::time::sleep(MEND_PAUSE).await;
         }
     }
 
@@ -80,7 +126,8 @@ impl Coordinator {
         let state = self.state();
         let (copies, has_promises) = state.members.known_copies();
         Seen {
-            urgent: (self.standings(&state), copies.urgent(), state.mending.ended()),
+            urgent: (self.standings(&state), copies.urgent()),
+            ended: state.mending.ended(),
             batches,
             copies,
             has_promises,
@@ -96,7 +143,7 @@ impl Coordinator {
                 return survey;
             }
             after = last;
-            tokio::task::yield_now().await;
+            tokio::time::sleep(SLICE_PAUSE).await;
         }
     }
 
@@ -112,16 +159,25 @@ impl Coordinator {
         let standings = self.standings(&state);
         let copy_state = copy_state(&state);
         let view = View { standings: &standings, copy_state: &copy_state };
-        let mut last = None;
-        for (stripe, policy) in catalog.stripes_after(after).take(SLICE_STRIPES) {
-            survey.look(stripe, policy, &view);
-            last = Some(stripe.first_handle);
-        }
-        last
+        survey.look_on(catalog.stripes_after(after), &view)
     }
 
-    fn plan(&self, survey: &Survey) -> Vec<RepairTask> {
+    async fn plan(&self, survey: &Survey) -> Vec<RepairTask> {
         let candidates = self.candidates();
+        let mut plan = None;
+        while self.plan_slice(survey, &candidates, &mut plan) {
+            tokio::time::sleep(SLICE_PAUSE).await;
+        }
+        plan.map_or_else(Vec::new, Plan::into_tasks)
+    }
+
+    /// Goes on with a plan, or begins one; whether there is more to do.
+    fn plan_slice(
+        &self,
+        survey: &Survey,
+        candidates: &[Candidate],
+        plan: &mut Option<Plan>,
+    ) -> bool {
         let now_ms = self.now_ms();
         self.door.peek(|catalog| {
             let state = self.state();
@@ -133,14 +189,15 @@ impl Coordinator {
                 Some((stripe, &catalog.file_by_id(stripe.file)?.policy))
             };
             let limits = Limits {
-                candidates: &candidates,
+                candidates,
                 tasks_max: state.mending.room(),
                 tasks_per_target_max: REBUILDS_PER_NODE_MAX,
                 running: state.mending.running(),
-                resting: &state.mending.resting(now_ms),
-                avoided: &avoided_of(&state.mending),
+                is_resting: &|handle| state.mending.is_resting(handle, now_ms),
+                is_avoided: &|handle, node| state.mending.is_deleting(handle, node),
             };
-            survey.plan(&view, &limits, lookup)
+            let plan = plan.get_or_insert_with(|| Plan::new(&view, &limits));
+            plan.go_on(survey, &view, &limits, lookup)
         })
     }
 

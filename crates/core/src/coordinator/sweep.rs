@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::role::Coordinator;
+use super::survey::SLICE_PAUSE;
 use crate::api::{Error, HANDLES_PER_CALL_MAX, Kind, NodeState, Result};
 use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
@@ -21,6 +22,11 @@ use crate::mutant::{Mutant, is_planted};
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a node may take to delete one call's chunks.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Slices of one sweep: it looks at so many times as many copies as one call
+/// of [`crate::presence::Presence::destroyable`], and clients come in between.
+const SLICES_PER_SWEEP_MAX: usize = 16;
+/// The most copies that one sweep finds: no node is told of more at once.
+const DESTROYED_PER_SWEEP_MAX: usize = HANDLES_PER_CALL_MAX;
 
 impl Coordinator {
     /// Sweeps for as long as the coordinator runs.
@@ -31,6 +37,7 @@ impl Coordinator {
             {
                 let mut state = self.state();
                 state.members.forget_promises();
+                state.mending.forget_deletions(now_ms);
                 for upload in state.uploads.lapse(now_ms, self.settings.upload_idle_max_ms) {
                     tracing::info!(%upload, "an upload was left alone and has lapsed");
                 }
@@ -54,6 +61,26 @@ impl Coordinator {
     /// the decision rests on is durable: no power cut brings back a file whose
     /// chunks were destroyed.
     async fn destroyable(&self) -> Result<BTreeMap<NodeIndex, Vec<Handle>>> {
+        let mut by_node: BTreeMap<NodeIndex, Vec<Handle>> = BTreeMap::new();
+        let mut room = DESTROYED_PER_SWEEP_MAX;
+        for _ in 0..SLICES_PER_SWEEP_MAX {
+            for (node, handles) in self.destroyable_in_slice(room).await? {
+                room -= handles.len();
+                by_node.entry(node).or_default().extend(handles);
+            }
+            if room == 0 || !self.state().members.presence.is_mid_sweep() {
+                break;
+            }
+            tokio::time::sleep(SLICE_PAUSE).await;
+        }
+        Ok(by_node)
+    }
+
+    /// The same among the copies that come next, at most `destroyed_max`.
+    async fn destroyable_in_slice(
+        &self,
+        destroyed_max: usize,
+    ) -> Result<BTreeMap<NodeIndex, Vec<Handle>>> {
         let now_ms = self.now_ms();
         let is_hasty = is_planted(Mutant::ForgetGrace);
         let grace_ms = if is_hasty { 0 } else { self.settings.delete_grace_ms };
@@ -73,12 +100,10 @@ impl Coordinator {
                 let is_guarded = uploads.guards(handle) && !is_planted(Mutant::ForgetGrace);
                 is_named || is_foreign || is_guarded || mending.is_running(handle)
             };
-            let found = state.members.presence.destroyable(now_ms, grace_ms, is_wanted);
+            let presence = &mut state.members.presence;
+            let found = presence.destroyable(now_ms, grace_ms, destroyed_max, is_wanted);
             for (node, handle) in found {
-                let handles = by_node.entry(node).or_default();
-                if handles.len() < HANDLES_PER_CALL_MAX {
-                    handles.push(handle);
-                }
+                by_node.entry(node).or_default().push(handle);
             }
             by_node.retain(|node, _| state.members.state(*node, now_ms) == NodeState::Online);
             for (node, handles) in &by_node {

@@ -1,13 +1,11 @@
 //! What one node says that it holds.
 
-use std::collections::BTreeMap;
+use std::mem;
 use std::ops::Bound;
 
-use super::{CopyState, HeldChunk, InventoryChanges, InventoryDigest, Summary, fingerprint};
+use super::pulled::{Noted, Pulled};
+use super::{CopyState, InventoryChanges, InventoryDigest, Summary};
 use crate::id::{Handle, SessionId};
-
-/// The most chunks that are believed of one node.
-const CHUNKS_PER_NODE_MAX: usize = 1 << 26;
 
 /// See [`super::Presence`].
 #[derive(Debug, Clone, Default)]
@@ -18,23 +16,16 @@ pub(super) struct Inventory {
     /// The version that was named to a node which could not say what changed
     /// since; it gets one chance to do so.
     offered: Option<u64>,
-    chunks: BTreeMap<Handle, Held>,
-    pub(super) summary: Summary,
-    fingerprint: u64,
+    /// What it holds, and the copies that were found unwanted.
+    held: Pulled,
+    /// Rises whenever one of those copies is noted or is not any more.
+    notes_changed: u64,
     /// What the last heartbeat of the present run said.
     told: Option<InventoryDigest>,
     pub(super) is_complete: bool,
     /// Complete inventories heard, and when the last one was.
     completes: u64,
     complete_ms: u64,
-    unwanted: BTreeMap<Handle, Noted>,
-}
-
-/// One copy. Small: there are millions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Held {
-    stored_bytes: u32,
-    is_good: bool,
 }
 
 /// The inventory in short.
@@ -47,32 +38,10 @@ pub(super) struct Known {
     fingerprint: u64,
 }
 
-/// When a copy was first found unwanted.
-#[derive(Debug, Clone, Copy)]
-struct Noted {
-    since_ms: u64,
-    completes: u64,
-}
-
 /// What a sweep may still look at and name.
 pub(super) struct Sweep {
     pub(super) left: usize,
     pub(super) room: usize,
-}
-
-impl Held {
-    fn of(chunk: &HeldChunk) -> Self {
-        let stored_bytes = u32::try_from(chunk.stored_bytes).unwrap_or(u32::MAX);
-        Self { stored_bytes, is_good: chunk.is_good }
-    }
-
-    fn fingerprint(self, handle: Handle) -> u64 {
-        fingerprint(&HeldChunk {
-            handle,
-            stored_bytes: u64::from(self.stored_bytes),
-            is_good: self.is_good,
-        })
-    }
 }
 
 impl Inventory {
@@ -80,10 +49,14 @@ impl Inventory {
         Known {
             session: self.session,
             is_complete: self.is_complete,
-            quarantined: self.summary.quarantined,
-            chunks: self.summary.chunks,
-            fingerprint: self.fingerprint,
+            quarantined: self.held.summary.quarantined,
+            chunks: self.held.summary.chunks,
+            fingerprint: self.held.fingerprint,
         }
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        self.held.summary
     }
 
     pub(super) fn hear(
@@ -124,28 +97,39 @@ impl Inventory {
         &mut self,
         session: SessionId,
         version: u64,
-        chunks: impl IntoIterator<Item = HeldChunk>,
+        mut pulled: Pulled,
         now_ms: u64,
-    ) {
+    ) -> Option<Pulled> {
         if self.session != Some(session) {
-            return;
+            return None;
         }
-        self.chunks.clear();
-        self.summary = Summary::default();
-        self.fingerprint = 0;
-        chunks.into_iter().for_each(|chunk| self.insert(&chunk));
-        let chunks = &self.chunks;
-        self.unwanted.retain(|handle, _| chunks.contains_key(handle));
+        if pulled.notes_seen.is_some_and(|seen| seen != self.notes_changed) {
+            // Noted or not wanted no more since they were carried over: which
+            // of them still hold is not known.
+            pulled.forget_notes();
+        }
+        self.notes_changed += 1;
+        let before = mem::replace(&mut self.held, pulled);
         self.version = Some(version);
         self.offered = None;
         self.compare(now_ms);
+        Some(before)
+    }
+
+    /// Gives `pulled` a part of the notes on unwanted copies; whether there
+    /// are more.
+    pub(super) fn carry_notes(&self, pulled: &mut Pulled, notes_max: usize) -> bool {
+        if *pulled.notes_seen.get_or_insert(self.notes_changed) != self.notes_changed {
+            return false;
+        }
+        pulled.carry_notes(&self.held, notes_max)
     }
 
     pub(super) fn state(&self, handle: Handle) -> CopyState {
         if !self.is_complete {
             return CopyState::Unknown;
         }
-        match self.chunks.get(&handle) {
+        match self.held.chunks.get(&handle) {
             Some(held) if held.is_good => CopyState::Held,
             Some(_) => CopyState::Bad,
             None => CopyState::Missing,
@@ -153,8 +137,7 @@ impl Inventory {
     }
 
     pub(super) fn unwanted_bytes(&self) -> u64 {
-        let held = |handle| self.chunks.get(handle).map_or(0, |held| u64::from(held.stored_bytes));
-        self.unwanted.keys().map(held).sum()
+        self.held.unwanted_bytes
     }
 
     /// Looks at copies from after `after` on. Names those that may be
@@ -172,8 +155,10 @@ impl Inventory {
             return (found, None);
         }
         let mut last = after;
-        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
-        for handle in self.chunks.range((first, Bound::Unbounded)).map(|(handle, _)| *handle) {
+        let first = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let held = &mut self.held;
+        for (handle, copy) in held.chunks.iter_from(first) {
+            let handle = *handle;
             if sweep.left == 0 || sweep.room == 0 {
                 // Nothing looked at here yet: begin before the first.
                 return (found, Some(last.unwrap_or(Handle(handle.0.saturating_sub(1)))));
@@ -181,11 +166,23 @@ impl Inventory {
             sweep.left -= 1;
             last = Some(handle);
             if is_wanted(handle) {
-                self.unwanted.remove(&handle);
+                if let Some(noted) = held.unwanted.remove(&handle) {
+                    held.unwanted_bytes -= u64::from(noted.stored_bytes);
+                    self.notes_changed += 1;
+                }
                 continue;
             }
-            let now = Noted { since_ms: now_ms, completes: self.completes };
-            let noted = *self.unwanted.entry(handle).or_insert(now);
+            let noted = match held.unwanted.get(&handle) {
+                Some(noted) => *noted,
+                None => {
+                    let (completes, stored_bytes) = (self.completes, copy.stored_bytes);
+                    let now = Noted { since_ms: now_ms, completes, stored_bytes };
+                    held.unwanted.insert(handle, now);
+                    held.unwanted_bytes += u64::from(stored_bytes);
+                    self.notes_changed += 1;
+                    now
+                }
+            };
             let was_told_again = self.completes > noted.completes
                 && self.complete_ms >= noted.since_ms.saturating_add(grace_ms);
             if was_told_again {
@@ -210,43 +207,19 @@ impl Inventory {
 
     fn apply(&mut self, changes: &InventoryChanges) {
         for handle in &changes.gone {
-            self.remove(*handle);
+            self.held.remove(*handle);
         }
-        changes.held.iter().for_each(|chunk| self.insert(chunk));
-    }
-
-    fn insert(&mut self, chunk: &HeldChunk) {
-        self.take_out(chunk.handle);
-        if self.chunks.len() < CHUNKS_PER_NODE_MAX {
-            let held = Held::of(chunk);
-            self.chunks.insert(chunk.handle, held);
-            self.fingerprint ^= held.fingerprint(chunk.handle);
-            self.summary.chunks += 1;
-            self.summary.bytes += u64::from(held.stored_bytes);
-            self.summary.quarantined += u64::from(!held.is_good);
-        }
-    }
-
-    fn remove(&mut self, handle: Handle) {
-        self.take_out(handle);
-        self.unwanted.remove(&handle);
-    }
-
-    fn take_out(&mut self, handle: Handle) {
-        if let Some(held) = self.chunks.remove(&handle) {
-            self.fingerprint ^= held.fingerprint(handle);
-            self.summary.chunks -= 1;
-            self.summary.bytes -= u64::from(held.stored_bytes);
-            self.summary.quarantined -= u64::from(!held.is_good);
-        }
+        changes.held.iter().for_each(|chunk| self.held.insert(chunk));
+        // Notes of what went are gone.
+        self.notes_changed += 1;
     }
 
     /// Complete is what has the digest that the node told last.
     fn compare(&mut self, now_ms: u64) {
         let told = self.told.filter(|told| {
-            self.summary.chunks == told.chunks
-                && self.summary.quarantined == told.quarantined
-                && self.fingerprint == told.fingerprint
+            self.held.summary.chunks == told.chunks
+                && self.held.summary.quarantined == told.quarantined
+                && self.held.fingerprint == told.fingerprint
         });
         self.is_complete = told.is_some();
         if let Some(told) = told {

@@ -1,20 +1,19 @@
 //! The survey: every stripe looked at once, the most urgent chunks kept.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
-use super::{Condition, Fate, Limits, RepairTask, Standing, StripeHealth, View, assess};
+use super::{Condition, Fate, StripeHealth, View, assess};
 use crate::catalog::StripeRecord;
 use crate::id::{Handle, NodeIndex};
-use crate::placement::{Candidate, OneRequest, choose_one, tolerance};
+use crate::placement::tolerance;
 use crate::policy::Policy;
-use crate::presence::CopyState;
 
 /// The most chunks that a survey keeps for its plan.
 const URGENT_MAX: usize = 4096;
 
-/// The most crowded stripes that one plan tries to spread.
-const SPREADS_TRIED_MAX: usize = 256;
+/// Copies after which [`Survey::look_on`] stops: others wait meanwhile.
+const COPIES_PER_STEP_MAX: usize = 1024;
 
 /// Copies up to which a stripe is looked at in the short way.
 const SPREAD_COPIES_MAX: usize = 64;
@@ -32,14 +31,33 @@ pub struct Survey {
 /// A chunk that lacks a copy, or a stripe that should be spread; the most
 /// urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Urgent {
-    is_move: bool,
-    spares: Option<u8>,
-    stripe: Handle,
-    slot: usize,
+pub(super) struct Urgent {
+    pub(super) is_move: bool,
+    pub(super) spares: Option<u8>,
+    pub(super) stripe: Handle,
+    pub(super) slot: usize,
 }
 
 impl Survey {
+    /// Looks at the next of the stripes that are still to be looked at, as
+    /// many as shall be in one go. Returns the last of them, to go on behind
+    /// it, or `None` when there are no more.
+    pub fn look_on<'c>(
+        &mut self,
+        stripes: impl IntoIterator<Item = (&'c StripeRecord, &'c Policy)>,
+        view: &View<'_>,
+    ) -> Option<Handle> {
+        let mut copies = 0;
+        for (stripe, policy) in stripes {
+            self.look(stripe, policy, view);
+            copies += stripe.chunks.iter().map(|chunk| chunk.copies.len().max(1)).sum::<usize>();
+            if copies >= COPIES_PER_STEP_MAX {
+                return Some(stripe.first_handle);
+            }
+        }
+        None
+    }
+
     /// Looks at one stripe.
     pub fn look(&mut self, stripe: &StripeRecord, policy: &Policy, view: &View<'_>) {
         for node in stripe.chunks.iter().flat_map(|chunk| chunk.copies.iter()) {
@@ -90,41 +108,22 @@ impl Survey {
         self.unrecoverable
     }
 
+    /// Whether more chunks lack a copy than were kept for a plan.
+    #[must_use]
+    pub fn left_out(&self) -> bool {
+        self.urgent.len() >= URGENT_MAX
+    }
+
     /// Copies that the layouts name on `node`.
     #[must_use]
     pub fn copies_on(&self, node: NodeIndex) -> u64 {
         self.named.get(&node).copied().unwrap_or(0)
     }
 
-    /// Finds targets for the most urgent chunks. `lookup` gives a stripe and
-    /// its policy by its first handle, as they are now; one that is gone is
-    /// passed over.
-    #[must_use]
-    pub fn plan<'c>(
-        &self,
-        view: &View<'_>,
-        limits: &Limits<'_>,
-        lookup: impl Fn(Handle) -> Option<(&'c StripeRecord, &'c Policy)>,
-    ) -> Vec<RepairTask> {
-        let mut planning = Planning::new(view, limits);
-        let mut spreads_tried = 0;
-        for urgent in &self.urgent {
-            if planning.tasks.len() >= limits.tasks_max || planning.is_busy_everywhere() {
-                break;
-            }
-            let Some((stripe, policy)) = lookup(urgent.stripe) else { continue };
-            let found = Found::of(stripe, view);
-            if urgent.is_move {
-                spreads_tried += 1;
-                if spreads_tried > SPREADS_TRIED_MAX {
-                    break;
-                }
-                planning.spread(stripe, policy, &found);
-            } else {
-                planning.rebuild(stripe, policy, &found, urgent.slot);
-            }
-        }
-        planning.tasks
+    /// What is kept behind `after`, the most urgent first.
+    pub(super) fn urgent_after(&self, after: Option<Urgent>) -> impl Iterator<Item = Urgent> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.urgent.range((from, Bound::Unbounded)).copied()
     }
 
     fn keep(&mut self, urgent: Urgent) {
@@ -160,15 +159,15 @@ fn is_whole_and_spread(stripe: &StripeRecord, policy: &Policy, view: &View<'_>) 
 }
 
 /// A stripe's copies by what becomes of them.
-struct Found {
+pub(super) struct Found {
     /// There and readable.
-    good: Vec<Vec<NodeIndex>>,
+    pub(super) good: Vec<Vec<NodeIndex>>,
     /// These, and those that wait.
-    kept: Vec<Vec<NodeIndex>>,
+    pub(super) kept: Vec<Vec<NodeIndex>>,
 }
 
 impl Found {
-    fn of(stripe: &StripeRecord, view: &View<'_>) -> Self {
+    pub(super) fn of(stripe: &StripeRecord, view: &View<'_>) -> Self {
         let chunks = stripe.chunks.len();
         let mut found = Self { good: Vec::with_capacity(chunks), kept: Vec::with_capacity(chunks) };
         for (slot, chunk) in stripe.chunks.iter().enumerate() {
@@ -181,201 +180,4 @@ impl Found {
         }
         found
     }
-}
-
-/// A plan in the making.
-struct Planning<'a> {
-    view: &'a View<'a>,
-    limits: &'a Limits<'a>,
-    /// With the room that the tasks so far leave.
-    candidates: Vec<Candidate>,
-    /// Members that are not there.
-    not_here: BTreeSet<NodeIndex>,
-    busy: BTreeMap<NodeIndex, u32>,
-    /// Where copies are on their way to, running ones too.
-    coming: BTreeMap<Handle, NodeIndex>,
-    may_crowd: bool,
-    tasks: Vec<RepairTask>,
-}
-
-impl<'a> Planning<'a> {
-    fn new(view: &'a View<'a>, limits: &'a Limits<'a>) -> Self {
-        let candidates = limits.candidates.to_vec();
-        let away = |candidate: &&Candidate| view.standing(candidate.index) != Standing::Here;
-        let mut busy = BTreeMap::new();
-        for node in limits.running.values() {
-            *busy.entry(*node).or_default() += 1;
-        }
-        Self {
-            view,
-            limits,
-            not_here: candidates.iter().filter(away).map(|candidate| candidate.index).collect(),
-            candidates,
-            busy,
-            coming: limits.running.clone(),
-            may_crowd: !view.expects_somebody(),
-            tasks: Vec::new(),
-        }
-    }
-
-    /// Plans one more copy of chunk `slot`.
-    fn rebuild(&mut self, stripe: &StripeRecord, policy: &Policy, found: &Found, slot: usize) {
-        let (Some(chunk), Some(kept)) = (stripe.chunks.get(slot), found.kept.get(slot)) else {
-            return;
-        };
-        let handle = stripe.handle(slot);
-        let spares = tolerance(stripe.shape, &found.good);
-        let is_readable = spares.is_some() || !found.good[slot].is_empty();
-        let is_lacking = kept.len() < policy.copies_of(stripe.shape, slot);
-        if self.is_left_alone(handle) || !is_readable || !is_lacking {
-            return;
-        }
-        let copies = self.with_coming(stripe, &found.kept);
-        let preferred = self.preferred(handle, &chunk.copies);
-        let excluded = self.excluded(handle);
-        let target = choose_one(&OneRequest {
-            candidates: &self.candidates,
-            policy,
-            shape: stripe.shape,
-            copies: &copies,
-            slot,
-            chunk_bytes: u64::from(chunk.stored_len),
-            excluded: &excluded,
-            preferred: &preferred,
-            busy: &self.busy,
-            may_crowd: self.may_crowd,
-        });
-        if let Some(target) = target {
-            let mut copies_after = kept.clone();
-            copies_after.push(target);
-            self.add(stripe, slot, target, copies_after, spares, false);
-        }
-    }
-
-    /// Plans the move of one copy of a stripe that lacks none and tolerates
-    /// less than its policy promises: the one that helps most.
-    fn spread(&mut self, stripe: &StripeRecord, policy: &Policy, found: &Found) {
-        let is_going = |slot| self.is_left_alone(stripe.handle(slot));
-        let is_whole = |slot: usize| {
-            found.good[slot].len() >= policy.copies_of(stripe.shape, slot)
-                && found.good[slot].len() == stripe.chunks[slot].copies.len()
-        };
-        let slots = 0..stripe.chunks.len();
-        let spares = tolerance(stripe.shape, &found.good);
-        let is_due = spares < Some(policy.promised_losses());
-        if !is_due || slots.clone().any(is_going) || !slots.clone().all(is_whole) {
-            return;
-        }
-        let worth = |copies: &[Vec<NodeIndex>]| {
-            (tolerance(stripe.shape, copies), Reverse(crowding(copies)))
-        };
-        let mut best = (worth(&found.good), None);
-        for slot in slots {
-            let handle = stripe.handle(slot);
-            let excluded = self.excluded(handle);
-            let stored_bytes = u64::from(stripe.chunks[slot].stored_len);
-            let fits = |candidate: &&Candidate| {
-                candidate.is_writable
-                    && candidate.free >= stored_bytes
-                    && !excluded.contains(&candidate.index)
-                    && !found.good[slot].contains(&candidate.index)
-            };
-            for candidate in self.candidates.iter().filter(fits) {
-                for place in 0..found.good[slot].len() {
-                    let mut copies = found.good.clone();
-                    copies[slot][place] = candidate.index;
-                    let worth = worth(&copies);
-                    if worth > best.0 {
-                        let copies_after = copies.swap_remove(slot);
-                        best = (worth, Some((slot, candidate.index, copies_after)));
-                    }
-                }
-            }
-        }
-        if let (_, Some((slot, target, copies_after))) = best {
-            self.add(stripe, slot, target, copies_after, spares, true);
-        }
-    }
-
-    fn add(
-        &mut self,
-        stripe: &StripeRecord,
-        slot: usize,
-        target: NodeIndex,
-        copies_after: Vec<NodeIndex>,
-        spares: Option<u8>,
-        is_move: bool,
-    ) {
-        let chunk = &stripe.chunks[slot];
-        let handle = stripe.handle(slot);
-        let stored_bytes = u64::from(chunk.stored_len);
-        self.coming.insert(handle, target);
-        *self.busy.entry(target).or_default() += 1;
-        for candidate in self.candidates.iter_mut().filter(|c| c.index == target) {
-            candidate.free = candidate.free.saturating_sub(stored_bytes);
-        }
-        self.tasks.push(RepairTask {
-            handle,
-            stripe: stripe.first_handle,
-            slot,
-            target,
-            expected: chunk.copies.to_vec(),
-            copies_after,
-            stored_bytes,
-            spares,
-            is_move,
-        });
-    }
-
-    /// `copies` with those that are on their way to other nodes.
-    fn with_coming(&self, stripe: &StripeRecord, copies: &[Vec<NodeIndex>]) -> Vec<Vec<NodeIndex>> {
-        let mut copies = copies.to_vec();
-        for (slot, nodes) in copies.iter_mut().enumerate() {
-            if let Some(node) = self.coming.get(&stripe.handle(slot))
-                && !nodes.contains(node)
-            {
-                nodes.push(*node);
-            }
-        }
-        copies
-    }
-
-    /// Nodes on which the copy costs least: whose own copy it is, or that
-    /// hold a good one which the layout does not name.
-    fn preferred(&self, handle: Handle, named: &[NodeIndex]) -> BTreeSet<NodeIndex> {
-        let holds = |node: NodeIndex| (self.view.copy_state)(node, handle) == CopyState::Held;
-        let indexes = self.candidates.iter().map(|candidate| candidate.index);
-        indexes.filter(|node| named.contains(node) || holds(*node)).collect()
-    }
-
-    fn excluded(&self, handle: Handle) -> BTreeSet<NodeIndex> {
-        let is_avoided = |node: &NodeIndex| {
-            let tasks = self.busy.get(node).copied().unwrap_or(0);
-            tasks >= self.limits.tasks_per_target_max
-                || self.limits.avoided.contains(&(handle, *node))
-        };
-        let indexes = self.candidates.iter().map(|candidate| candidate.index);
-        indexes.filter(|node| self.not_here.contains(node) || is_avoided(node)).collect()
-    }
-
-    fn is_busy_everywhere(&self) -> bool {
-        self.candidates.iter().all(|candidate| {
-            let tasks = self.busy.get(&candidate.index).copied().unwrap_or(0);
-            tasks >= self.limits.tasks_per_target_max || self.not_here.contains(&candidate.index)
-        })
-    }
-
-    fn is_left_alone(&self, handle: Handle) -> bool {
-        self.coming.contains_key(&handle) || self.limits.resting.contains(&handle)
-    }
-}
-
-/// How unevenly a stripe lies: falls with each copy that moves from a node
-/// with more of its copies to one with fewer.
-fn crowding(copies: &[Vec<NodeIndex>]) -> u32 {
-    let mut loads: BTreeMap<NodeIndex, u32> = BTreeMap::new();
-    for node in copies.iter().flatten() {
-        *loads.entry(*node).or_default() += 1;
-    }
-    loads.values().map(|load| load * load).sum()
 }
