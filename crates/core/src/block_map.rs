@@ -13,9 +13,9 @@ use std::mem;
 use std::ops::Bound;
 
 /// The most rows in one block.
-const BLOCK_ROWS_MAX: usize = 64;
+const BLOCK_ROWS_MAX: usize = 32;
 /// A block with fewer rows than this joins the one before it, if they fit.
-const BLOCK_ROWS_MIN: usize = 16;
+const BLOCK_ROWS_MIN: usize = 8;
 
 /// An ordered map; see the module's text.
 #[derive(Clone)]
@@ -168,6 +168,13 @@ impl<K: Ord + Clone, V> BlockMap<K, V> {
         Some(value)
     }
 
+    /// What the blocks take, room for rows that are not there included.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        let rooms: usize = self.blocks.values().map(Vec::capacity).sum();
+        rooms * size_of::<(K, V)>() + self.blocks.len() * 2 * size_of::<(K, Vec<(K, V)>)>()
+    }
+
     /// Puts a row before all others.
     fn insert_first(&mut self, key: K, value: V) {
         self.len += 1;
@@ -306,17 +313,17 @@ mod tests {
     #[test]
     fn blocks_of_rising_keys_are_full() {
         let map: BlockMap<u16, u32> = (0..640).map(|key| (key, 0)).collect();
-        assert_eq!(map.blocks.len(), 10);
+        assert_eq!(map.blocks.len(), 640 / BLOCK_ROWS_MAX);
         assert!(map.blocks.values().all(|block| block.capacity() == BLOCK_ROWS_MAX));
     }
 
     #[test]
     fn what_goes_gives_its_memory_back() {
-        let mut map: BlockMap<u16, u32> = (0..6_400).map(|key| (key, 0)).collect();
-        for key in (0..6_400).filter(|key| key % 64 != 0) {
+        let mut map: BlockMap<u16, u32> = (0..3_200).map(|key| (key, 0)).collect();
+        for key in (0..3_200).filter(|key| key % 32 != 0) {
             assert_eq!(map.remove(&key), Some(0));
         }
         assert_eq!(map.len(), 100);
-        assert!(map.blocks.len() <= 20, "{} blocks for 100 rows", map.blocks.len());
+        assert!(map.blocks.len() <= 40, "{} blocks for 100 rows", map.blocks.len());
     }
 }

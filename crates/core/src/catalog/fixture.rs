@@ -79,27 +79,29 @@ pub(crate) fn file(
         left -= u32::from(data);
         let index = stripes.len() as u64;
         let shape = StripeShape { coding, data };
+        let first_handle = Handle(id + 1 + index * width);
         let mut stripe = StripeRecord {
-            first_handle: Handle(id + 1 + index * width),
+            first_handle,
             file: FileId(id),
             index: u32::try_from(index).expect("a small number"),
             shape,
-            chunks: Vec::new(),
+            chunks: Box::default(),
         };
-        for slot in 0..shape.chunks() {
+        let chunk = |slot: usize| {
             let is_data = slot < usize::from(data);
             let is_last = left == 0 && slot + 1 == usize::from(data);
             let handle = stripe.handle(slot).0;
             let copies = u64::from(if is_data { replication } else { 1 });
-            stripe.chunks.push(ChunkRecord {
+            ChunkRecord {
                 digest: Digest::of(&handle.to_le_bytes()),
                 raw_len: if is_last { CHUNK_SIZE - 1 } else { CHUNK_SIZE },
                 stored_len: 1000 + u32::try_from(handle % 1000).expect("a small number"),
                 copies: (handle..handle + copies)
                     .map(|node| NodeIndex(u16::try_from(node % 6).expect("a small number")))
                     .collect(),
-            });
-        }
+            }
+        };
+        stripe.chunks = (0..shape.chunks()).map(chunk).collect();
         stripes.push(stripe);
     }
     let size = u64::from(chunks) * u64::from(CHUNK_SIZE) - u64::from(chunks.min(1));

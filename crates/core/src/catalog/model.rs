@@ -224,7 +224,7 @@ fn check(wishes: &[Wish]) {
                             // The order of copies says nothing, and stays.
                             if now.len() != copies.len() || !copies.iter().all(|c| now.contains(c))
                             {
-                                *now = copies.clone();
+                                *now = (**copies).into();
                             }
                         }
                     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::few::{Copies, Firsts};
 use crate::data::digest::Digest;
 use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
 use crate::name::FileName;
@@ -58,7 +59,7 @@ pub struct FileRecord {
     /// When it was stored, ms since 1970.
     pub created_ms: u64,
     /// First handles of its stripes, in order.
-    pub stripes: Vec<Handle>,
+    pub stripes: Firsts,
 }
 
 /// One stripe of one file.
@@ -73,7 +74,7 @@ pub struct StripeRecord {
     /// Its shape.
     pub shape: StripeShape,
     /// Its chunks: data, then parity.
-    pub chunks: Vec<ChunkRecord>,
+    pub chunks: Box<[ChunkRecord]>,
 }
 
 /// One chunk and its layout.
@@ -86,7 +87,7 @@ pub struct ChunkRecord {
     /// Bytes of its stored frames.
     pub stored_len: u32,
     /// The nodes that shall hold a copy; no order, no doubles.
-    pub copies: Box<[NodeIndex]>,
+    pub copies: Copies,
 }
 
 impl StripeRecord {

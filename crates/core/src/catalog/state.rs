@@ -111,12 +111,15 @@ impl Catalog {
         self.members.insert(member.index, member);
     }
 
-    fn put_file(&mut self, mut file: FileRecord) {
-        self.delete_file(file.id);
-        file.stripes.shrink_to_fit();
+    fn put_file(&mut self, file: FileRecord) {
         self.totals.add(Totals::of_file(&file));
-        self.names.insert(file.name.clone(), file.id);
-        self.files.insert(file.id, file);
+        let (id, name) = (file.id, file.name.clone());
+        // In its place: a file that was renamed moves no other row.
+        if let Some(old) = self.files.insert(id, file) {
+            self.names.remove(&old.name);
+            self.totals.take_away(Totals::of_file(&old));
+        }
+        self.names.insert(name, id);
     }
 
     fn delete_file(&mut self, id: FileId) {
@@ -126,8 +129,7 @@ impl Catalog {
         }
     }
 
-    fn put_stripe(&mut self, mut stripe: StripeRecord) {
-        stripe.chunks.shrink_to_fit();
+    fn put_stripe(&mut self, stripe: StripeRecord) {
         self.totals.add(Totals::of_stripe(&stripe));
         if let Some(old) = self.stripes.insert(stripe.first_handle, stripe) {
             self.totals.take_away(Totals::of_stripe(&old));

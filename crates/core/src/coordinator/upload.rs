@@ -256,7 +256,7 @@ impl Upload {
                 digest: chunk.digest,
                 raw_len: fits(chunk.raw_len)?,
                 stored_len: fits(chunk.stored_len)?,
-                copies: copies.into_boxed_slice(),
+                copies: copies.into(),
             });
         }
         let record = StripeRecord {
@@ -264,7 +264,7 @@ impl Upload {
             file,
             index: stripe.index,
             shape: stripe.shape,
-            chunks,
+            chunks: chunks.into(),
         };
         self.open.remove(&stripe.index);
         self.sealed.insert(stripe.index, record);
