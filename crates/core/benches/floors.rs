@@ -206,7 +206,7 @@ fn commit(number: u64) -> Command {
         file: FileId(id),
         index: 0,
         shape: StripeShape { coding, data: 1 },
-        chunks: vec![chunk],
+        chunks: vec![chunk].into(),
     };
     let policy =
         Policy { replication: 2, coding, compression: Compression::Lz4, chunk_size: 64 << 20 };
@@ -216,7 +216,7 @@ fn commit(number: u64) -> Command {
         size: 1 << 20,
         policy,
         created_ms: number,
-        stripes: vec![handle],
+        stripes: vec![handle].into(),
     };
     Command::CommitFile { file, stripes: vec![stripe], replace: false }
 }

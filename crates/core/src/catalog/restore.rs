@@ -1,7 +1,5 @@
 //! A catalog from its rows: all of them fit together, or there is none.
 
-use std::collections::BTreeMap;
-
 use super::change::Change;
 use super::check::check_cluster;
 use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
@@ -93,18 +91,12 @@ impl Catalog {
         for member in rows.members {
             catalog.restore_member(member, next_index)?;
         }
-        let mut stripes = BTreeMap::new();
-        for stripe in rows.stripes {
-            let first = stripe.first_handle;
-            if stripes.insert(first, stripe).is_some() {
-                return Err(Misfit::DoubleStripe(first));
-            }
-        }
+        let mut stripes = Loose::of(rows.stripes)?;
         for file in rows.files {
             catalog.restore_file(file, &mut stripes)?;
         }
-        if let Some((stripe, record)) = stripes.pop_first() {
-            return Err(Misfit::Orphan { stripe, file: record.file });
+        if let Some(record) = stripes.stripes.into_iter().flatten().next() {
+            return Err(Misfit::Orphan { stripe: record.first_handle, file: record.file });
         }
         catalog.pack();
         Ok(catalog)
@@ -127,14 +119,10 @@ impl Catalog {
         Ok(())
     }
 
-    fn restore_file(
-        &mut self,
-        file: FileRecord,
-        stripes: &mut BTreeMap<Handle, StripeRecord>,
-    ) -> Result<(), Misfit> {
+    fn restore_file(&mut self, file: FileRecord, stripes: &mut Loose) -> Result<(), Misfit> {
         let id = file.id;
         let own: Vec<StripeRecord> = (file.stripes.iter())
-            .map(|first| stripes.remove(first).ok_or(Misfit::NoStripe { id, stripe: *first }))
+            .map(|first| stripes.take(*first).ok_or(Misfit::NoStripe { id, stripe: *first }))
             .collect::<Result<_, _>>()?;
         let taken = self.file(&file.name).map(|_| Refusal::Exists(file.name.clone()));
         (taken.map_or(Ok(()), Err))
@@ -152,5 +140,43 @@ impl Catalog {
     /// sorted rows, its blocks are full.
     fn pack(&mut self) {
         self.names = std::mem::take(&mut self.names).into_iter().collect();
+    }
+}
+
+/// Stripes that no file has claimed yet, in order of handle. A list, as there
+/// may be many millions, which are claimed once each.
+struct Loose {
+    firsts: Vec<Handle>,
+    /// As many; what was claimed is gone.
+    stripes: Vec<Option<StripeRecord>>,
+    /// Behind the one that was claimed last: most likely the next.
+    next: usize,
+}
+
+impl Loose {
+    fn of(mut stripes: Vec<StripeRecord>) -> Result<Self, Misfit> {
+        // As they come from a ledger, they are in order already.
+        stripes.sort_by_key(|stripe| stripe.first_handle);
+        let double = |pair: &[StripeRecord]| match pair {
+            [one, next] if one.first_handle == next.first_handle => Some(one.first_handle),
+            _ => None,
+        };
+        match stripes.windows(2).find_map(double) {
+            Some(first) => Err(Misfit::DoubleStripe(first)),
+            None => Ok(Self {
+                firsts: stripes.iter().map(|stripe| stripe.first_handle).collect(),
+                stripes: stripes.into_iter().map(Some).collect(),
+                next: 0,
+            }),
+        }
+    }
+
+    fn take(&mut self, first: Handle) -> Option<StripeRecord> {
+        let place = match self.firsts.get(self.next) {
+            Some(next) if *next == first => self.next,
+            _ => self.firsts.binary_search(&first).ok()?,
+        };
+        self.next = place + 1;
+        self.stripes.get_mut(place)?.take()
     }
 }

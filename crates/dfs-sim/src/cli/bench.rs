@@ -17,6 +17,7 @@ Examples:
   dfs-sim bench
   dfs-sim bench --html ./bench.html --json > bench.json
   dfs-sim bench --only limits,large --size 4G --data /mnt/disk
+  dfs-sim bench --only catalog --files 100000 --chunks 100
   dfs-sim bench --coord 10.0.0.1:4000 --only large,small";
 
 /// `dfs-sim bench`.
@@ -29,6 +30,12 @@ pub(crate) struct BenchArgs {
     /// Bytes of each large file
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub(crate) size: ByteSize,
+    /// Files of the catalog as it grows
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    pub(crate) files: u64,
+    /// Chunks of each of them
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) chunks: u64,
     /// Measure only these parts
     #[arg(long, value_name = "PARTS", value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<BenchPart>,
@@ -53,6 +60,6 @@ pub(crate) enum BenchPart {
     Small,
     /// Reading with a node gone, and its repair
     Failure,
-    /// The catalog as it grows to a million files
+    /// The catalog as it grows, to a million files unless told otherwise
     Catalog,
 }

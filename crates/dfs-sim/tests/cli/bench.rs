@@ -36,6 +36,24 @@ fn large_files_are_measured_told_and_removed() {
 }
 
 #[test]
+fn a_catalog_of_the_size_that_was_asked_for_is_measured() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let data = folder.path().to_str().expect("text");
+    let args = ["--only", "catalog", "--files", "2000", "--chunks", "3", "--data", data, "--json"];
+    let answer = bench(&args).ended(0).json();
+    let catalog = &answer["catalog"];
+    let sizes = catalog["sizes"].as_array().expect("a list");
+    let of = |size: &serde_json::Value| (size["files"].as_u64(), size["chunks"].as_u64());
+    assert_eq!(of(sizes.last().expect("a size")), (Some(2000), Some(6000)));
+    let pauses = catalog["pauses"].as_array().expect("a list");
+    assert_eq!(pauses.len(), 5, "as many works of the coordinator's own");
+    for pause in pauses {
+        assert!(pause["lookup_ms"]["max"].as_f64().is_some_and(|ms| ms > 0.0), "{pause}");
+    }
+    assert!(catalog["rebuilds_per_second"].as_f64().is_some_and(|rate| rate > 0.0));
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused_with_the_way_out() {
     let refused = bench(&["--coord", "127.0.0.1:9", "--only", "failure"]).ended(2);
     refused.complained(&["a cluster of its own only"]);
@@ -43,5 +61,6 @@ fn what_cannot_be_measured_is_refused_with_the_way_out() {
     let data = folder.path().to_str().expect("text");
     let refused = bench(&["--only", "large", "--size", "900T", "--data", data]).ended(9);
     refused.complained(&["of free space are needed", "--data"]);
+    bench(&["--files", "7"]).ended(2).complained(&["--files 7", "at least 1000 files"]);
     bench(&["--only", "everything"]).ended(2).complained(&["limits", "catalog"]);
 }

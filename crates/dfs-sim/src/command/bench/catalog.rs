@@ -2,6 +2,7 @@
 //! with a million, how fast a coordinator starts on that, and how many
 //! commands it makes durable.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +10,11 @@ use std::sync::Arc;
 use dfs_core::api::{CoordinatorService, Lookup, PutMode, Rename};
 use dfs_core::catalog::{Catalog, Change, ChunkRecord, Command, FileRecord, StripeRecord};
 use dfs_core::coordinator::{
-    Coordinator, CoordinatorSettings, DELETE_GRACE_MS_DEFAULT, REPAIR_AFTER_MS_DEFAULT,
-    UPLOAD_IDLE_MAX_MS_DEFAULT,
+    Coordinator, CoordinatorSettings, DELETE_GRACE_MS_DEFAULT, UPLOAD_IDLE_MAX_MS_DEFAULT,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::env::Durability;
-use dfs_core::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use dfs_core::id::{ClusterId, Epoch, FileId, Handle, NodeIndex};
 use dfs_core::ledger::Ledger;
 use dfs_core::name::FileName;
 use dfs_core::policy::{Coding, Compression, ParitySpec, PlacementStrategy, Policy, StripeShape};
@@ -27,11 +27,13 @@ use tokio::time::Instant;
 
 use super::large::spec;
 use super::meter::resident_bytes;
+use super::nodes::{self, COPY_BYTES, PaperNodes};
+use super::pause;
 use super::result::{CatalogResult, CatalogSize, Percentiles};
 use crate::exit::{Code, Failure};
 
-/// The catalog is looked at with so many files in it.
-const SIZES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+/// The catalog is looked at with its files, and with so many times fewer.
+const FEWER: [u64; 4] = [1000, 100, 10, 1];
 /// Files in one transaction, as when many clients commit at once.
 const BATCH: u64 = 256;
 /// Calls of each operation that are measured.
@@ -42,21 +44,54 @@ const IN_FLIGHT: usize = 512;
 const COMMANDS: usize = 100_000;
 const LOOKUPS: usize = 100_000;
 const NODES: u64 = 6;
+/// A node that said that it stops is given up for lost after this.
+const REPAIR_AFTER_MS: u64 = 500;
 
 /// Steps that [`measure`] tells of.
-pub(super) const STEPS: u64 = SIZES.len() as u64 + 2;
+pub(super) const STEPS: u64 = FEWER.len() as u64 + 3;
+
+/// How large the catalog becomes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// Files, at least 10.
+    pub(super) files: u64,
+    /// Chunks of each, each a stripe of its own.
+    pub(super) chunks: u64,
+}
+
+impl Extent {
+    fn all_chunks(self) -> u64 {
+        self.files * self.chunks
+    }
+
+    fn file_id(self, file: u64) -> u64 {
+        file * (self.chunks + 1) + 1
+    }
+
+    /// A chunk of a file, and the nodes that have a copy of it.
+    fn copies_of(self, file: u64, chunk: u64) -> (Handle, [u64; 2]) {
+        let first = file + chunk;
+        (Handle(self.file_id(file) + 1 + chunk), [first % NODES, (first + 1) % NODES])
+    }
+
+    /// Of so many files, one is renamed.
+    fn renamed_one_in(self) -> u64 {
+        (self.files / COMMANDS as u64 / 10).max(1) * 10
+    }
+}
 
 /// Grows a catalog, then opens a coordinator on it; `step` hears of each that
 /// is done.
 pub(super) async fn measure(
     folder: &Path,
+    extent: Extent,
     step: &(dyn Fn() + Sync),
 ) -> Result<CatalogResult, Failure> {
     let folder = folder.join("catalog");
-    let mut growing = Growing::begin(&folder).map_err(other)?;
+    let mut growing = Growing::begin(&folder, extent).map_err(other)?;
     let mut result = CatalogResult { in_flight: IN_FLIGHT, ..CatalogResult::default() };
     let mut resident = Vec::new();
-    for files in SIZES {
+    for files in FEWER.map(|fewer| (extent.files / fewer).max(1)) {
         let (grown, size) = tokio::task::spawn_blocking(move || {
             let size = growing.grow_to(files);
             (growing, size)
@@ -68,21 +103,26 @@ pub(super) async fn measure(
         result.sizes.push(size.map_err(other)?);
         step();
     }
-    let chunks = growing.files;
     // Of the last step, in which the catalog grew most: what is there anyway,
     // the ledger's cache above all, was there before.
     if let [.., Some(before), Some(after)] = resident[..] {
-        let added = SIZES[SIZES.len() - 1] - SIZES[SIZES.len() - 2];
+        let added = extent.all_chunks() - extent.files / 10 * extent.chunks;
         result.memory_bytes_per_chunk = Some(after.saturating_sub(before) as f64 / added as f64);
     }
     drop(growing);
     let world = RealWorld::new(Runtime::current());
-    let (env, tasks) = world.env(&folder, None).map_err(other)?;
+    let (mut env, tasks) = world.env(&folder, None).map_err(other)?;
+    let nodes = tokio::task::spawn_blocking(move || paper_nodes(extent)).await.map_err(other)?;
+    env.peers = nodes.clone();
     let start = Instant::now();
     let coordinator = Coordinator::open(env, settings()).await.map_err(other)?;
     result.load_seconds = start.elapsed().as_secs_f64();
     step();
-    ask(&coordinator, chunks, &mut result).await?;
+    ask(&coordinator, extent, &mut result).await?;
+    step();
+    // Every file but those that were renamed.
+    let names = pause::Names { files: extent.files, chunks: extent.all_chunks(), name: kept_name };
+    pause::measure(&coordinator, &nodes, &names, &mut result).await?;
     tasks.abort_all();
     drop(coordinator);
     fs::remove_dir_all(&folder).map_err(other)?;
@@ -97,14 +137,15 @@ fn other(error: impl std::fmt::Display) -> Failure {
 /// Renames and lookups of many clients at once, past the transport.
 async fn ask(
     coordinator: &Arc<Coordinator>,
-    files: u64,
+    extent: Extent,
     result: &mut CatalogResult,
 ) -> Result<(), Failure> {
     // Each file once, and once more under its other name.
+    let one_in = extent.renamed_one_in();
+    let renamed = (extent.files / one_in).min(COMMANDS as u64);
     let mut commands = Vec::with_capacity(COMMANDS);
     let mut rng = Rng::new(5);
-    for number in 0..COMMANDS as u64 {
-        let file = number * (files / COMMANDS as u64).max(1) % files;
+    for file in (0..renamed).map(|number| number * one_in) {
         let (from, to) = (file_name(file), other_name(file));
         commands.push(Rename { from, to, mode: PutMode::IfAbsent });
     }
@@ -113,12 +154,11 @@ async fn ask(
         async move { coordinator.rename(rename).await }
     })
     .await?;
-    result.commands_per_second = COMMANDS as f64 / seconds;
+    result.commands_per_second = renamed as f64 / seconds;
     result.command_ms = latencies;
-    let renamed = (files / COMMANDS as u64).max(1);
     let lookups = (0..LOOKUPS)
         .map(|_| {
-            let file = rng.next_u64() % (COMMANDS as u64).min(files / renamed) * renamed;
+            let file = rng.next_u64() % renamed * one_in;
             Lookup { name: other_name(file), version: None, first_stripe: 0 }
         })
         .collect();
@@ -162,7 +202,7 @@ fn settings() -> CoordinatorSettings {
         placement: PlacementStrategy::RoundRobin,
         allow_unsafe: false,
         durability: Durability::Strict,
-        repair_after_ms: REPAIR_AFTER_MS_DEFAULT,
+        repair_after_ms: REPAIR_AFTER_MS,
         delete_grace_ms: DELETE_GRACE_MS_DEFAULT,
         upload_idle_max_ms: UPLOAD_IDLE_MAX_MS_DEFAULT,
         repair_bytes_per_second_max: 0,
@@ -170,8 +210,9 @@ fn settings() -> CoordinatorSettings {
     }
 }
 
-/// A catalog and its ledger, of files of one chunk each, in two copies.
+/// A catalog and its ledger; every chunk is there in two copies.
 struct Growing {
+    extent: Extent,
     disk: RealDisk,
     ledger: Ledger,
     catalog: Catalog,
@@ -180,12 +221,12 @@ struct Growing {
 }
 
 impl Growing {
-    fn begin(folder: &Path) -> std::io::Result<Self> {
+    fn begin(folder: &Path, extent: Extent) -> std::io::Result<Self> {
         fs::create_dir_all(folder)?;
         let disk = RealDisk::open(folder, None)?;
         let opened = Ledger::open(&disk, Durability::Strict).map_err(std::io::Error::other);
         let (ledger, catalog) = opened?;
-        let mut growing = Self { disk, ledger, catalog, changes: Vec::new(), files: 0 };
+        let mut growing = Self { extent, disk, ledger, catalog, changes: Vec::new(), files: 0 };
         let settings = settings();
         let (policy, placement) = (settings.policy, settings.placement);
         let cluster = ClusterId([7; 16]);
@@ -194,15 +235,15 @@ impl Growing {
         for number in 0..NODES {
             let folder = u8::try_from(number).expect("a few nodes");
             growing.apply(&Command::SetMember {
-                id: NodeId::new(format!("n{number}")).expect("a good id"),
-                folder: FolderId([folder; 16]),
-                address: format!("127.0.0.1:{}", 2 + number),
+                id: nodes::id(number),
+                folder: nodes::folder(folder),
+                address: nodes::address(number),
                 zone: None,
                 capacity: 1 << 50,
                 replaces: false,
             })?;
         }
-        let next_number = 4 * SIZES[SIZES.len() - 1] + 10;
+        let next_number = extent.file_id(extent.files);
         growing.apply(&Command::ReserveNumbers { next_number })?;
         growing.commit()?;
         Ok(growing)
@@ -226,7 +267,8 @@ impl Growing {
         let (mut applying, mut committing, mut measured) = (0.0, 0.0, 0);
         while self.files < files {
             let until = files.min(self.files + BATCH);
-            let commands: Vec<Command> = (self.files..until).map(commit_file).collect();
+            let commit = |file| commit_file(self.extent, file);
+            let commands: Vec<Command> = (self.files..until).map(commit).collect();
             let start = Instant::now();
             for command in &commands {
                 self.apply(command)?;
@@ -247,7 +289,7 @@ impl Growing {
         let mut found = 0;
         for name in &names {
             found += self.catalog.file(name).map_or(0, |file| {
-                self.catalog.stripes_of(file, 0).map(|stripe| stripe.chunks.len()).sum()
+                self.catalog.stripes_of(file, 0).take(1).map(|stripe| stripe.chunks.len()).sum()
             });
         }
         let lookup_us = start.elapsed().as_secs_f64() * 1e6 / CALLS as f64;
@@ -264,7 +306,7 @@ impl Growing {
         let entries = dfs_core::env::Disk::list(&self.disk, "")?;
         Ok(CatalogSize {
             files,
-            chunks: files,
+            chunks: files * self.extent.chunks,
             apply_us: each_us(applying),
             lookup_us,
             list_page_us,
@@ -278,37 +320,59 @@ fn file_name(number: u64) -> FileName {
     FileName::new(format!("folder-{:03}/file-{number:07}", number % 1000)).expect("a good name")
 }
 
+/// The name of a file that [`ask`] leaves alone.
+fn kept_name(number: u64) -> FileName {
+    file_name(number / 10 * 10 + 1 + number % 9)
+}
+
+/// The nodes that have the copies of all files.
+fn paper_nodes(extent: Extent) -> Arc<PaperNodes> {
+    let mut held: Vec<BTreeSet<Handle>> = vec![BTreeSet::new(); NODES as usize];
+    for file in 0..extent.files {
+        for chunk in 0..extent.chunks {
+            let (handle, on) = extent.copies_of(file, chunk);
+            for node in on {
+                held[node as usize].insert(handle);
+            }
+        }
+    }
+    Arc::new(PaperNodes::holding(held))
+}
+
 fn other_name(number: u64) -> FileName {
     FileName::new(format!("renamed/file-{number:07}")).expect("a good name")
 }
 
-fn commit_file(number: u64) -> Command {
-    let (id, handle) = (2 * number + 1, Handle(2 * number + 2));
+fn commit_file(extent: Extent, number: u64) -> Command {
+    let id = FileId(extent.file_id(number));
     let coding = Coding { code: dfs_core::policy::Code::None, data: 1, parity: 0 };
     let policy =
         Policy { replication: 2, coding, compression: Compression::Lz4, chunk_size: 64 << 20 };
-    let node = |at: u64| NodeIndex(u16::try_from(at % NODES).expect("a few nodes"));
-    let chunk = ChunkRecord {
-        digest: Digest::of(&number.to_le_bytes()),
-        raw_len: 1 << 20,
-        stored_len: (1 << 20) + 12,
-        copies: vec![node(number), node(number + 1)].into(),
+    let node = |at: u64| NodeIndex(u16::try_from(at).expect("a few nodes"));
+    let stripe = |at: u64| {
+        let (first_handle, on) = extent.copies_of(number, at);
+        let chunk = ChunkRecord {
+            digest: Digest::of(&first_handle.0.to_le_bytes()),
+            raw_len: 1 << 20,
+            stored_len: u32::try_from(COPY_BYTES).expect("a small copy"),
+            copies: on.map(node).into(),
+        };
+        StripeRecord {
+            first_handle,
+            file: id,
+            index: u32::try_from(at).expect("a file has fewer stripes"),
+            shape: StripeShape { coding, data: 1 },
+            chunks: [chunk].into(),
+        }
     };
-    let shape = StripeShape { coding, data: 1 };
-    let stripe = StripeRecord {
-        first_handle: handle,
-        file: FileId(id),
-        index: 0,
-        shape,
-        chunks: vec![chunk],
-    };
+    let stripes: Vec<StripeRecord> = (0..extent.chunks).map(stripe).collect();
     let file = FileRecord {
-        id: FileId(id),
+        id,
         name: file_name(number),
-        size: 1 << 20,
+        size: extent.chunks << 20,
         policy,
         created_ms: number,
-        stripes: vec![handle],
+        stripes: stripes.iter().map(|stripe| stripe.first_handle).collect(),
     };
-    Command::CommitFile { file, stripes: vec![stripe], replace: false }
+    Command::CommitFile { file, stripes, replace: false }
 }

@@ -211,6 +211,19 @@ fn catalog(html: &mut String, result: &CatalogResult) {
             result.load_seconds
         ),
     );
+    html.push_str("<p>The longest that a look-up took while the coordinator was at work, ms:</p>");
+    let bars: Vec<Bar> = (result.pauses.iter())
+        .map(|pause| Bar {
+            name: pause.during.to_owned(),
+            value: pause.lookup_ms.max,
+            limit: None,
+            text: format!(
+                "{:.1} ms; a durable rename {:.1} ms",
+                pause.lookup_ms.max, pause.command_ms.max
+            ),
+        })
+        .collect();
+    html.push_str(&plot(&bars));
 }
 
 /// One bar, with a paler one behind it where there is a limit.

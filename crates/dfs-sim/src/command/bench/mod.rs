@@ -11,6 +11,8 @@ mod large;
 mod limits;
 mod material;
 mod meter;
+mod nodes;
+mod pause;
 mod report;
 mod result;
 mod small;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dfs_core::catalog::STRIPES_PER_FILE_MAX;
 use dfs_core::client::{Client, ClientSettings};
 use dfs_core::env::{Disk, Durability, WallClock};
 use dfs_core::policy::{ParitySpec, PlacementStrategy, PolicySpec};
@@ -46,12 +49,15 @@ const NODES: u8 = 9;
 const SMALL_NODES: u8 = 3;
 /// What was removed goes soon: three copies of a large file are enough.
 const DELETE_GRACE: Duration = Duration::from_secs(1);
+/// The most chunks of a catalog that is measured: what memory allows.
+const CHUNKS_MAX: u64 = 100_000_000;
 /// Free bytes that are needed, by the size of a large file.
 const SPACE_TIMES: u64 = 8;
 
 /// Measures what was asked for.
 pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
     let parts = parts(&args)?;
+    let extent = extent(&args)?;
     let start = Instant::now();
     let folder = Folder::make("bench", args.data.as_deref(), false)?;
     check_space(folder.path(), args.size.0, &parts)?;
@@ -69,7 +75,7 @@ pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
     }
     for part in parts {
         console.note(format!("bench: {} …", about(part)));
-        measure(part, &args, folder.path(), &mut bench, &step).await?;
+        measure(part, &args, extent, folder.path(), &mut bench, &step).await?;
         if !args.answer.json {
             progress::beside(|| report::print(part, &bench))?;
         }
@@ -94,6 +100,7 @@ pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
 async fn measure(
     part: BenchPart,
     args: &BenchArgs,
+    extent: catalog::Extent,
     folder: &Path,
     bench: &mut Bench,
     step: &(dyn Fn() + Sync),
@@ -118,7 +125,7 @@ async fn measure(
             let limits = bench.limits.as_ref();
             bench.failure = Some(failure::measure(folder, args.size.0, limits, step).await?);
         }
-        BenchPart::Catalog => bench.catalog = Some(catalog::measure(folder, step).await?),
+        BenchPart::Catalog => bench.catalog = Some(catalog::measure(folder, extent, step).await?),
     }
     Ok(())
 }
@@ -154,13 +161,29 @@ fn steps(part: BenchPart) -> u64 {
     }
 }
 
+/// How large the catalog shall become.
+fn extent(args: &BenchArgs) -> Result<catalog::Extent, Failure> {
+    let (files, chunks) = (args.files, args.chunks);
+    let is_possible = files >= 1000
+        && chunks >= 1
+        && chunks <= STRIPES_PER_FILE_MAX as u64
+        && files.checked_mul(chunks).is_some_and(|all| all <= CHUNKS_MAX);
+    if !is_possible {
+        return Err(Failure::usage(format!(
+            "--files {files} with --chunks {chunks} is no catalog that can be measured: at least \
+             1000 files, one chunk each, and at most {CHUNKS_MAX} chunks together"
+        )));
+    }
+    Ok(catalog::Extent { files: files / 10 * 10, chunks })
+}
+
 fn about(part: BenchPart) -> &'static str {
     match part {
         BenchPart::Limits => "what this machine can do",
         BenchPart::Large => "large files, put and fetched",
         BenchPart::Small => "many small files, put, fetched and listed",
         BenchPart::Failure => "a node is killed: degraded reads, and repair",
-        BenchPart::Catalog => "the catalog, up to a million files",
+        BenchPart::Catalog => "the catalog as it grows",
     }
 }
 

@@ -200,6 +200,29 @@ fn catalog_lines(catalog: &CatalogResult) -> Vec<String> {
         catalog.lookups_per_second,
         times(catalog.lookup_ms)
     ));
+    let mut grid = Grid::new(&[
+        "WHILE",
+        ">s",
+        ">LOOKUP p50 ms",
+        ">p99",
+        ">AT MOST",
+        ">COMMAND p50 ms",
+        ">p99",
+        ">AT MOST",
+    ]);
+    for pause in &catalog.pauses {
+        let (lookup, command) = (pause.lookup_ms, pause.command_ms);
+        let mut row = vec![pause.during.to_owned(), format!("{:.1}", pause.seconds)];
+        let times = [lookup.p50, lookup.p99, lookup.max, command.p50, command.p99, command.max];
+        row.extend(times.map(|ms| format!("{ms:.2}")));
+        grid.row(row);
+    }
+    lines.push(format!(
+        "  repair has {:.0} copies a second made anew, by nodes that take no time",
+        catalog.rebuilds_per_second
+    ));
+    lines.push("  a few clients meanwhile, a look-up and a durable rename every 2 ms:".into());
+    lines.extend(grid.lines("  "));
     lines
 }
 

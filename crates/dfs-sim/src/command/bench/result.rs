@@ -180,6 +180,22 @@ pub(super) struct CatalogResult {
     pub(super) lookups_per_second: f64,
     pub(super) lookup_ms: Percentiles,
     pub(super) in_flight: usize,
+    pub(super) pauses: Vec<Pause>,
+    /// Copies that the coordinator has made anew, by nodes that take no time.
+    pub(super) rebuilds_per_second: f64,
+}
+
+/// How long a few clients wait while the coordinator is at work of its own.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Pause {
+    /// At which work.
+    pub(super) during: &'static str,
+    /// How long that took.
+    pub(super) seconds: f64,
+    pub(super) lookups: u64,
+    pub(super) lookup_ms: Percentiles,
+    /// Renames, durable.
+    pub(super) command_ms: Percentiles,
 }
 
 /// What one operation costs with so many files in the catalog.
