@@ -131,7 +131,8 @@ async fn during(
             let (coordinator, files, name) = (coordinator.clone(), names.files, names.name);
             let mut rng = Rng::new(seed);
             asking(stop.clone(), move || {
-                let name = name(rng.next_u64() % files);
+                // The first is the one that is renamed meanwhile.
+                let name = name(10 + rng.next_u64() % (files - 10));
                 let lookup = Lookup { name, version: None, first_stripe: 0 };
                 let coordinator = coordinator.clone();
                 async move { coordinator.lookup(lookup).await.map(drop) }
