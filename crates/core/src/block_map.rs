@@ -1,7 +1,7 @@
 //! A map for many millions of small rows: ordered, packed, and never slow at
 //! one call.
 //!
-//! Rows lie in blocks of up to [`BLOCK_ROWS_MAX`], sorted, one allocation a
+//! Rows lie in blocks of up to `BLOCK_ROWS_MAX`, sorted, one allocation a
 //! block; a B-tree finds the block. Where keys rise, as numbers that are
 //! handed out do, every block gets full, while the nodes of a B-tree stay half
 //! empty. No call moves more than a block, however many rows there are.
