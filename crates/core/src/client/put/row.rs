@@ -136,16 +136,16 @@ pub(super) async fn read_row(
         let buffers = upload.client.buffers.clone();
         env::run(&*upload.client.env.pool, Work::Cpu, move || {
             let read = lane.read_frame(&*file, at, compression, &buffers);
-            let is_as_long = file_size.is_none_or(|size| file.len().is_ok_and(|len| len == size));
-            (lane, read, is_as_long)
+            (lane, read, file.len())
         })
     });
     let mut lanes = Vec::new();
     let mut frames = Vec::new();
     let mut raw_bytes = 0;
-    for (lane, read, is_as_long) in join_all(jobs).await {
+    for (lane, read, len) in join_all(jobs).await {
         let read = read.map_err(|error| unreadable(&error))?;
-        if !is_as_long {
+        let len = len.map_err(|error| unreadable(&error))?;
+        if file_size.is_some_and(|size| size != len) {
             return Err(changed("its length is another now"));
         }
         if let Some((stored, size)) = read {

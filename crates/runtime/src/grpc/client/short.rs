@@ -48,20 +48,17 @@ impl ShortWay {
 
     /// Makes a call and waits for its reply.
     pub(super) async fn ask(&self, peer: &Peer, deadline: Duration, ask: Ask) -> Result<Reply> {
-        let way = self.open(peer);
+        let mut asking = Asking { short: self, way: self.open(peer), is_answered: false };
         let call = async {
             let (answer, answered) = oneshot::channel();
-            let lost = |_| Error::new(Kind::Unavailable, lost_text(peer.name()));
-            let room = way.reserve().await.map_err(|_| lost(()))?;
-            room.send(Asked { ask, answer });
-            answered.await.map_err(|_| lost(()))?
+            let lost = || Error::new(Kind::Unavailable, lost_text(peer.name()));
+            let sent = asking.way.send(Asked { ask, answer }).await;
+            sent.map_err(|_closed| lost())?;
+            answered.await.map_err(|_dropped| lost())?
         };
         let answer = timeout(deadline, call).await;
-        answer.unwrap_or_else(|_elapsed| {
-            // What answers no more may not hold up those who come later.
-            self.leave(&way);
-            Err(peer.silent(deadline))
-        })
+        asking.is_answered = answer.is_ok();
+        answer.unwrap_or_else(|_elapsed| Err(peer.silent(deadline)))
     }
 
     fn open(&self, peer: &Peer) -> mpsc::Sender<Asked> {
@@ -80,6 +77,22 @@ impl ShortWay {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         if asked.as_ref().is_some_and(|present| present.same_channel(way)) {
             *asked = None;
+        }
+    }
+}
+
+/// A call under way. What its caller gives up without an answer may never be
+/// answered, and must not hold up those who come later.
+struct Asking<'a> {
+    short: &'a ShortWay,
+    way: mpsc::Sender<Asked>,
+    is_answered: bool,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.short.leave(&self.way);
         }
     }
 }
@@ -117,7 +130,7 @@ async fn carry(
     let mut incoming = Vec::new();
     let mut unsent: VecDeque<ShortCall> = VecDeque::new();
     let mut is_over = false;
-    while !is_over || !unsent.is_empty() || !under_way.waiting.is_empty() {
+    while !is_over || !under_way.waiting.is_empty() {
         tokio::select! {
             biased;
             message = answers.message() => match message {
@@ -134,6 +147,7 @@ async fn carry(
                 is_over = count == 0;
                 unsent.extend(incoming.drain(..).filter_map(|asked| under_way.begin(asked)));
             }
+            () = under_way.abandoned(), if is_over => return Ok(()),
         }
     }
     Ok(())
@@ -147,8 +161,19 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    /// A call's message, unless it is too long to be sent to anybody.
+    /// Returns when nobody waits for any answer any more.
+    async fn abandoned(&mut self) {
+        for answer in self.waiting.values_mut() {
+            answer.closed().await;
+        }
+    }
+
+    /// A call's message, unless nobody waits for its answer any more, or it is
+    /// too long to be sent to anybody.
     fn begin(&mut self, Asked { ask, answer }: Asked) -> Option<ShortCall> {
+        if answer.is_closed() {
+            return None;
+        }
         let call = ShortCall { number: self.next_number, ask: Some(ask) };
         if call.encoded_len() > short::ITEM_BYTES_MAX {
             let text = format!(

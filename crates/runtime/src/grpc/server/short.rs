@@ -71,7 +71,12 @@ async fn take(
         };
         let Ok(Some(message)) = message else { return };
         for ShortCall { number, ask } in message.calls {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let slot = tokio::select! {
+                biased;
+                () = answers.closed() => return,
+                () = calls.stopping() => return,
+                slot = slots.clone().acquire_owned() => slot.expect("it is never closed"),
+            };
             let answers = answers.clone();
             let result = ask.map(|ask| serve(ask));
             let call = async move {

@@ -1,5 +1,7 @@
 //! Short calls: many on one stream, and what one of them does to the others.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dfs_core::api::{Kind, Lookup, NodeService, ReadRequest, Result, WriteHeader};
 use dfs_core::data::frame::STORED_MAX;
@@ -11,7 +13,7 @@ use dfs_simulation::sample::{self, SampleChunk};
 use futures_util::future::{join, join_all};
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, pause, resume};
+use tokio::time::{Instant, pause, resume, timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
@@ -21,6 +23,7 @@ use crate::grpc::client::GrpcPeers;
 use crate::grpc::error::from_failure;
 use crate::grpc::limit::{
     CALL_TIMEOUT, SEAL_TIMEOUT, SHORT_CALLS_MAX, SHORT_FRAME_BYTES_MAX, SHUTDOWN_GRACE,
+    STREAMS_PER_CONNECTION_MAX,
 };
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
@@ -113,6 +116,25 @@ async fn calls_that_are_never_answered_hold_up_no_later_one() {
         assert_eq!(error.kind, Kind::Unavailable, "{error}");
         assert!(error.message.contains("did not answer within 120 s"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn calls_whose_callers_have_gone_hold_up_no_later_one() {
+    let served = Served::start(Script::Hang).await;
+    let node = served.node();
+    let give_up = async |handles: std::ops::Range<u64>| {
+        let chunks: Vec<_> = handles.map(small).collect();
+        let stuck = join_all(chunks.iter().map(|chunk| write(&*node, chunk)));
+        timeout(Duration::from_millis(5), stuck).await.expect_err("they are never answered");
+    };
+    give_up(0..SHORT_CALLS_MAX as u64).await;
+    assert_eq!(soon(read(&*node)).await, long_frame(), "no place is taken by them");
+    // Each by itself, more often than a connection has streams.
+    for handle in 0..u64::from(STREAMS_PER_CONNECTION_MAX) + 10 {
+        give_up(handle..handle + 1).await;
+    }
+    assert_eq!(soon(read(&*node)).await, long_frame(), "nor any stream");
+    soon(node.delete_chunks(context(), Vec::new())).await.expect("other calls go on too");
 }
 
 #[tokio::test]
