@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dfs_core::api::{Kind, Lookup, PutMode};
-use dfs_core::client::{PutOptions, Source};
+use dfs_core::client::{PutOptions, Source, SourceCheck};
 use dfs_core::env::File;
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
@@ -220,7 +220,7 @@ fn a_source_that_changes_is_refused_and_leaves_nothing() {
             let cluster = Cluster::start(world, settings(4, 2, ParitySpec::None, 4 * MIB)).await;
             let bytes = sample_bytes(6, usize::try_from(has).expect("small")).into();
             let file = Restless { bytes, reads: AtomicU64::new(0), changes_at, len: says };
-            let source = Source::Seekable { file: Arc::new(file), len: LEN };
+            let source = Source::Seekable { file: Arc::new(file), len: LEN, check: None };
             let put = cluster.begin_put(source, options("a"));
             if changes_at < u64::MAX {
                 // A node fails, so that the source is read again for another.
@@ -234,6 +234,67 @@ fn a_source_that_changes_is_refused_and_leaves_nothing() {
             assert_absent(&cluster, "a").await;
         });
     }
+}
+
+impl SourceCheck for Restless {
+    fn change(&self) -> io::Result<Option<String>> {
+        let has_changed = self.reads.load(Ordering::Relaxed) > self.changes_at;
+        Ok(has_changed.then(|| "its bytes were written to".to_owned()))
+    }
+}
+
+#[test]
+fn a_file_that_is_rewritten_in_place_while_it_is_read_is_not_committed() {
+    const LEN: usize = 4 * MIB;
+    for changes_at in [0, 2, u64::MAX] {
+        World::run(9, async |world| {
+            let cluster = Cluster::start(world, settings(3, 2, XOR, MIB)).await;
+            let old = sample_bytes(8, MIB);
+            cluster.put("a", &old).await.expect("put");
+            let new = sample_bytes(9, LEN);
+            let file = Arc::new(Restless {
+                bytes: new.clone().into(),
+                reads: AtomicU64::new(0),
+                changes_at,
+                len: LEN as u64,
+            });
+            let check: Arc<dyn SourceCheck> = file.clone();
+            let source = Source::Seekable { file, len: LEN as u64, check: Some(check) };
+            let replace = PutOptions { mode: PutMode::Replace, ..options("a") };
+            let put = cluster.put_with(source, replace).await;
+            if changes_at == u64::MAX {
+                put.expect("a file at rest is stored");
+                assert!(cluster.get("a").await.expect("get") == new);
+                return;
+            }
+            let error = put.expect_err("a mixture of two contents");
+            assert!(error.message.contains("its bytes were written to"), "{error}");
+            assert!(cluster.get("a").await.expect("get") == old, "the old file stays");
+        });
+    }
+}
+
+#[test]
+fn an_empty_stream_replaces_no_file_unless_it_may() {
+    World::run(10, async |world| {
+        let cluster = Cluster::start(world, settings(3, 2, ParitySpec::None, MIB)).await;
+        let old = sample_bytes(8, MIB);
+        cluster.put("a", &old).await.expect("put");
+        let replace = |name| PutOptions { mode: PutMode::Replace, ..options(name) };
+        let refused = cluster.put_with(stream(&[], 1), replace("a")).await.expect_err("empty");
+        assert_eq!(refused.kind, Kind::Exists, "{refused}");
+        assert!(refused.message.contains("without a single byte"), "{refused}");
+        assert!(cluster.get("a").await.expect("get") == old);
+        // Nothing is replaced where nothing is, and a file says how long it is.
+        cluster.put_with(stream(&[], 1), replace("new")).await.expect("a new file");
+        assert!(cluster.get("new").await.expect("get").is_empty());
+        cluster.put_with(seekable(&[]), replace("a")).await.expect("an empty file");
+        assert!(cluster.get("a").await.expect("get").is_empty());
+        cluster.put("b", &old).await.expect("put");
+        let told = PutOptions { allow_empty: true, ..replace("b") };
+        cluster.put_with(stream(&[], 1), told).await.expect("allowed");
+        assert!(cluster.get("b").await.expect("get").is_empty());
+    });
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub use progress::Progress;
 pub use put::PutOptions;
 pub use settings::ClientSettings;
 pub use sink::Sink;
-pub use source::{Source, StreamSource};
+pub use source::{Source, SourceCheck, StreamSource};
 pub use summary::{ChunkNote, CopyLeft, CopyReplaced, GetSummary, NOTES_MAX, NoteHow, PutSummary};
 
 use crate::api::CoordinatorService;
@@ -66,6 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// Kinds as the coordinator gives them (`Exists`, `Insufficient`, …);
+    /// `Exists` also when a stream has no byte and would replace a file;
     /// `Internal` when the source could not be read, or changed while it was
     /// read; `Unavailable` when the coordinator did not
     /// answer, or restarted under a source that cannot be read twice.

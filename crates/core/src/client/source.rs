@@ -17,9 +17,22 @@ pub enum Source {
         /// Its length in bytes when the put began. A put fails when the file
         /// turns out shorter or longer, or reads otherwise a second time.
         len: u64,
+        /// Compares the file with its state at the beginning, before the
+        /// commit; `None` for a source that nobody else can write to.
+        check: Option<Arc<dyn SourceCheck>>,
     },
     /// Bytes that come once, and whose number is not known.
     Stream(Box<dyn StreamSource>),
+}
+
+/// Notices a change of a source while it was read.
+pub trait SourceCheck: Send + Sync {
+    /// Returns how the source differs from what it was when it was opened;
+    /// `None` when it does not.
+    ///
+    /// # Errors
+    /// When the source cannot be looked at.
+    fn change(&self) -> io::Result<Option<String>>;
 }
 
 /// Bytes that come once, in order.
@@ -30,4 +43,12 @@ pub trait StreamSource: Send {
     /// # Errors
     /// Whatever the source says; the put then fails.
     async fn next(&mut self, max_bytes: usize) -> io::Result<Bytes>;
+
+    /// As [`SourceCheck::change`]; called once, after the end.
+    ///
+    /// # Errors
+    /// When the source cannot be looked at.
+    async fn change(&mut self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
 }

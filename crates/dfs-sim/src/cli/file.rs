@@ -42,6 +42,9 @@ pub(crate) struct PutArgs {
     /// Take a placement that cannot keep the policy's promise
     #[arg(long)]
     pub(crate) allow_unsafe: bool,
+    /// With --force: let an empty standard input or pipe replace a file
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
     /// Files in flight at once

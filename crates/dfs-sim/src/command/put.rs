@@ -1,5 +1,6 @@
 //! `put`: store files, one or many.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(super) async fn run(args: PutArgs, console: &Console) -> Outcome {
         mode: if args.force { PutMode::Replace } else { PutMode::IfAbsent },
         is_strict: args.strict,
         allow_unsafe: args.allow_unsafe,
+        allow_empty: args.allow_empty,
     };
     let cluster = console.cluster(&args.cluster)?;
     if let [only] = args.sources.as_slice()
@@ -44,12 +46,13 @@ struct Errand {
     mode: PutMode,
     is_strict: bool,
     allow_unsafe: bool,
+    allow_empty: bool,
 }
 
 impl Errand {
     fn options(self, name: FileName) -> PutOptions {
-        let Self { policy, mode, is_strict, allow_unsafe } = self;
-        PutOptions { name, policy, mode, is_strict, allow_unsafe }
+        let Self { policy, mode, is_strict, allow_unsafe, allow_empty } = self;
+        PutOptions { name, policy, mode, is_strict, allow_unsafe, allow_empty }
     }
 }
 
@@ -64,10 +67,10 @@ async fn put_one(
         let name = args.name.as_deref().filter(|name| !name.ends_with('/')).ok_or_else(|| {
             Failure::usage("put - reads standard input, which has no name: add --name NAME")
         })?;
-        (source::standard_input(), file_name(name)?)
+        (source::standard_input()?, file_name(name)?)
     } else {
         let name = file_name(&name_of(path, args.name.as_deref())?)?;
-        (source::open(path)?, name)
+        (source::open(path).await?, name)
     };
     let progress = Arc::new(Progress::new());
     let gauge = progress.clone();
@@ -127,13 +130,13 @@ async fn put_many(
             async move {
                 let _room = budget.room_for(found.size).await;
                 let start = Instant::now();
-                let stored = match (source::open(&found.path), file_name(&found.name)) {
-                    (Ok(source), Ok(name)) => {
-                        store(cluster, source, errand.options(name), &progress).await
-                    }
-                    (Err(failure), _) | (_, Err(failure)) => Err(failure),
+                let stored = async {
+                    let name = file_name(&found.name)?;
+                    let source = source::open(&found.path).await?;
+                    store(cluster, source, errand.options(name), &progress).await
                 };
                 stored
+                    .await
                     .map(|summary| (summary, start.elapsed()))
                     .map_err(|failure| (found.path.display().to_string(), failure))
             }
@@ -210,7 +213,24 @@ fn collect(args: &PutArgs, console: &Console) -> Result<Vec<Found>, Failure> {
         }
         files.extend(found);
     }
+    refuse_twins(&files)?;
     Ok(files)
+}
+
+/// Refuses two sources that would become one file: one of them would be lost.
+fn refuse_twins(files: &[Found]) -> Result<(), Failure> {
+    let mut by_name: BTreeMap<&str, &Path> = BTreeMap::new();
+    for Found { path, name, .. } in files {
+        if let Some(first) = by_name.insert(name, path) {
+            return Err(Failure::usage(format!(
+                "{} and {} would both be stored as {name}, and one would be lost: put them one by \
+                 one, each with a --name of its own",
+                first.display(),
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The name that a local file or folder gets.

@@ -1,32 +1,44 @@
 //! Where the bytes of a `put` come from: local files and standard input.
 
-use std::fs::{self, File as LocalFile};
+mod guard;
+mod pieces;
+mod walk;
+
+use std::fs::{self, File as LocalFile, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use dfs_core::client::{Source, StreamSource};
+use dfs_core::client::{Source, SourceCheck};
 use dfs_core::env::File;
-use tokio::sync::mpsc;
+use rustix::fs::{OFlags, fcntl_getfl};
+use tokio::task::spawn_blocking;
 
+use self::guard::Guard;
+use self::pieces::{PIECE_BYTES, Pieces, read_piece};
+pub(super) use self::walk::{Found, walk};
 use crate::exit::{Code, Failure};
 
-/// Bytes read from a stream at once.
-const PIECE_BYTES: usize = 1 << 20;
-/// Pieces that are read ahead of the put.
-const PIECES_AHEAD_MAX: usize = 4;
-/// How deep folders may lie in each other.
-const DEPTH_MAX: usize = 256;
+/// A file that uses no block of its disk and says that it is at most this
+/// long may be made up when it is read: its length is not believed.
+const DOUBTED_BYTES_MAX: u64 = 64 << 10;
 
 /// Opens a local file as a source; one that cannot be read anywhere (a pipe)
 /// becomes a stream.
 ///
 /// # Errors
 /// When it is a folder or cannot be opened.
-pub(super) fn open(path: &Path) -> Result<Source, Failure> {
+pub(super) async fn open(path: &Path) -> Result<Source, Failure> {
+    let path = path.to_owned();
+    // A file on a network may take its time.
+    let opened = spawn_blocking(move || open_now(&path)).await;
+    opened.unwrap_or_else(|e| Err(Failure::new(Code::Other, e.to_string())))
+}
+
+fn open_now(path: &Path) -> Result<Source, Failure> {
     let refuse = |e: &io::Error| Failure::local("read", path, e);
     let kind = fs::metadata(path).map_err(|e| refuse(&e))?;
     if kind.is_dir() {
@@ -35,29 +47,153 @@ pub(super) fn open(path: &Path) -> Result<Source, Failure> {
             path.display()
         )));
     }
-    let file = LocalFile::open(path).map_err(|e| refuse(&e))?;
     if !kind.is_file() {
-        return Ok(Source::Stream(Box::new(Pieces::of(file))));
+        return Ok(Source::Stream(Box::new(Pieces::at(path.to_owned()))));
     }
-    let len = file.metadata().map_err(|e| refuse(&e))?.len();
-    Ok(Source::Seekable { file: Arc::new(ReadOnly(file)), len })
+    let file = Arc::new(LocalFile::open(path).map_err(|e| refuse(&e))?);
+    regular(file, path).map_err(|e| refuse(&e))
+}
+
+/// A regular file as a source. What its length says is believed only where
+/// the file system keeps bytes for it; elsewhere the file is read to its end.
+fn regular(file: Arc<LocalFile>, path: &Path) -> io::Result<Source> {
+    let (guard, found) = Guard::on(file.clone(), Some(path))?;
+    let len = found.len();
+    let is_generated = is_generated(&file);
+    let is_doubted = is_generated || len == 0 || (found.blocks() == 0 && len <= DOUBTED_BYTES_MAX);
+    if !is_doubted {
+        let check: Option<Arc<dyn SourceCheck>> = Some(Arc::new(guard.ending_at_len()));
+        return Ok(Source::Seekable { file: Arc::new(ReadOnly::Local(file)), len, check });
+    }
+    // What the kernel makes up anew at each read is never at rest.
+    let guard = (!is_generated).then_some(guard);
+    let mut stream = FromStart { file, offset: 0 };
+    let first = read_piece(&mut stream)?;
+    let len = first.len() as u64;
+    // A generated file without a byte may be one that could not be made up:
+    // as a stream it replaces nothing.
+    if len >= PIECE_BYTES as u64 || (len == 0 && is_generated) {
+        let whole = io::Cursor::new(first).chain(stream);
+        return Ok(Source::Stream(Box::new(Pieces::of(whole).guarded_by(guard))));
+    }
+    let check = guard.map(|guard| Arc::new(guard) as Arc<dyn SourceCheck>);
+    Ok(Source::Seekable { file: Arc::new(ReadOnly::Memory(first)), len, check })
+}
+
+/// Reads a file from its start on; its own position is left alone.
+struct FromStart {
+    file: Arc<LocalFile>,
+    offset: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(bytes, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// File systems whose files the kernel makes up when they are read: what they
+/// say of their length is not true.
+#[cfg(target_os = "linux")]
+const GENERATED: [u64; 15] = [
+    0x9fa0,      // proc
+    0x6265_6572, // sysfs
+    0x6462_6720, // debugfs
+    0x7472_6163, // tracefs
+    0x27_e0eb,   // cgroup
+    0x6367_7270, // cgroup2
+    0x7363_6673, // securityfs
+    0x6265_6570, // configfs
+    0x6165_676c, // pstore
+    0xcafe_4a11, // bpf
+    0xde5e_81e4, // efivarfs
+    0xf97c_ff8c, // selinuxfs
+    0x4341_5d53, // smackfs
+    0x0765_5821, // resctrl
+    0x4249_4e4d, // binfmt_misc
+];
+
+#[cfg(target_os = "linux")]
+fn is_generated(file: &LocalFile) -> bool {
+    // The type is 32 bits, in a word that may be signed.
+    rustix::fs::fstatfs(file)
+        .is_ok_and(|system| GENERATED.contains(&(system.f_type as u64 & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_generated(_file: &LocalFile) -> bool {
+    false
 }
 
 /// Standard input as a source.
-pub(super) fn standard_input() -> Source {
-    Source::Stream(Box::new(Pieces::of(io::stdin())))
+///
+/// # Errors
+/// When it is closed or a folder.
+pub(super) fn standard_input() -> Result<Source, Failure> {
+    let refuse =
+        |e: &io::Error| Failure::new(Code::Other, format!("cannot read standard input: {e}"));
+    // The standard library takes an input that cannot be read for an empty
+    // one: it is read by its descriptor instead.
+    let input = io::stdin().as_fd().try_clone_to_owned().map_err(|e| refuse(&e))?;
+    let input = LocalFile::from(input);
+    let found = input.metadata().map_err(|e| refuse(&e))?;
+    if is_closed(&input, &found) {
+        return Err(Failure::usage(
+            "standard input is closed: there is nothing to store (feed it, such as COMMAND | \
+             dfs-sim put -)",
+        ));
+    }
+    if found.is_dir() {
+        return Err(Failure::usage(
+            "standard input is a folder: name the folder, with --recursive",
+        ));
+    }
+    let guard = if found.is_file() && !is_generated(&input) {
+        let same = Arc::new(input.try_clone().map_err(|e| refuse(&e))?);
+        Some(Guard::on(same, None).map_err(|e| refuse(&e))?.0)
+    } else {
+        None
+    };
+    Ok(Source::Stream(Box::new(Pieces::of(input).guarded_by(guard))))
 }
 
-/// A local file that is only read.
-struct ReadOnly(LocalFile);
+/// Whether standard input was closed when the process began: the standard
+/// library then opens the null device there, for reading and writing, which
+/// no shell does.
+fn is_closed(input: &LocalFile, found: &Metadata) -> bool {
+    let is_null = found.file_type().is_char_device()
+        && fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev());
+    is_null && fcntl_getfl(input).is_ok_and(|flags| flags.contains(OFlags::RDWR))
+}
+
+/// Bytes that are only read.
+pub(super) enum ReadOnly {
+    /// A local file.
+    Local(Arc<LocalFile>),
+    /// All of it, in memory.
+    Memory(Bytes),
+}
 
 impl File for ReadOnly {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        match self {
+            Self::Local(file) => Ok(file.metadata()?.len()),
+            Self::Memory(bytes) => Ok(bytes.len() as u64),
+        }
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(bytes, offset)
+        match self {
+            Self::Local(file) => file.read_exact_at(bytes, offset),
+            Self::Memory(all) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                let found = from.checked_add(bytes.len()).and_then(|to| all.get(from..to));
+                bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
     }
 
     fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
@@ -70,140 +206,5 @@ impl File for ReadOnly {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Bytes of a stream, read ahead by a thread of its own: a read of a pipe
-/// may wait for ever, and nothing else shall wait with it.
-struct Pieces {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
-    rest: Bytes,
-}
-
-impl Pieces {
-    fn of(mut stream: impl Read + Send + 'static) -> Self {
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD_MAX);
-        std::thread::spawn(move || {
-            loop {
-                let piece = read_piece(&mut stream);
-                let is_last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
-                // Nobody listens any more when the put is over.
-                if sender.blocking_send(piece).is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        Self { pieces, rest: Bytes::new() }
-    }
-}
-
-#[async_trait]
-impl StreamSource for Pieces {
-    async fn next(&mut self, max_bytes: usize) -> io::Result<Bytes> {
-        if self.rest.is_empty() {
-            // A channel that is closed has handed out the end before.
-            self.rest = self.pieces.recv().await.unwrap_or_else(|| Ok(Bytes::new()))?;
-        }
-        Ok(self.rest.split_to(max_bytes.min(self.rest.len())))
-    }
-}
-
-/// As much as one piece holds; less only at the end.
-fn read_piece(stream: &mut impl Read) -> io::Result<Bytes> {
-    let mut piece = Vec::with_capacity(PIECE_BYTES);
-    stream.take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
-    Ok(piece.into())
-}
-
-/// A local file and the name that it gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    /// Where it is.
-    pub(super) path: PathBuf,
-    /// Its name in the store.
-    pub(super) name: String,
-    /// Its bytes, when it was looked at.
-    pub(super) size: u64,
-}
-
-/// All regular files below `folder`, in order, named from `prefix` on.
-/// Returns also what was passed over: links and special files.
-///
-/// # Errors
-/// When a folder cannot be read, or a name is not UTF-8.
-pub(super) fn walk(folder: &Path, prefix: &str) -> Result<(Vec<Found>, Vec<PathBuf>), Failure> {
-    let mut found = Vec::new();
-    let mut passed_over = Vec::new();
-    // Folders still to read, the next one last.
-    let mut folders = vec![(folder.to_owned(), prefix.to_owned(), 0)];
-    while let Some((folder, prefix, depth)) = folders.pop() {
-        let refuse = |e: &io::Error| Failure::local("read the folder", &folder, e);
-        if depth > DEPTH_MAX {
-            let message = format!("{} lies deeper than {DEPTH_MAX} folders", folder.display());
-            return Err(Failure::new(Code::Other, message));
-        }
-        let mut entries = fs::read_dir(&folder)
-            .and_then(Iterator::collect::<io::Result<Vec<_>>>)
-            .map_err(|e| refuse(&e))?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        let mut below = Vec::new();
-        for entry in entries {
-            let path = entry.path();
-            let Some(base) = entry.file_name().to_str().map(str::to_owned) else {
-                return Err(Failure::usage(format!(
-                    "the name of {} is not UTF-8: rename it",
-                    path.display()
-                )));
-            };
-            let name = format!("{prefix}/{base}");
-            let kind = entry.file_type().map_err(|e| refuse(&e))?;
-            if kind.is_dir() {
-                below.push((path, name, depth + 1));
-            } else if kind.is_file() {
-                let size = entry.metadata().map_err(|e| refuse(&e))?.len();
-                found.push(Found { path, name, size });
-            } else {
-                passed_over.push(path);
-            }
-        }
-        folders.extend(below.into_iter().rev());
-    }
-    Ok((found, passed_over))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_stream_is_handed_on_whole_and_in_pieces_as_asked_for() {
-        let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
-        let mut pieces = Pieces::of(io::Cursor::new(bytes.clone()));
-        let mut got = Vec::new();
-        loop {
-            let piece = pieces.next(70_000).await.expect("a piece");
-            if piece.is_empty() {
-                break;
-            }
-            assert!(piece.len() <= 70_000);
-            got.extend_from_slice(&piece);
-        }
-        assert!(got == bytes);
-        assert!(pieces.next(1).await.expect("still the end").is_empty());
-    }
-
-    #[test]
-    fn a_folder_is_walked_in_order_without_following_links() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let root = folder.path();
-        fs::create_dir_all(root.join("b/deep")).expect("folders");
-        for name in ["z", "a", "b/deep/x"] {
-            fs::write(root.join(name), name).expect("a file");
-        }
-        std::os::unix::fs::symlink("/etc", root.join("link")).expect("a link");
-        let (found, passed_over) = walk(root, "p").expect("a walk");
-        let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
-        assert_eq!(names, ["p/a", "p/z", "p/b/deep/x"]);
-        assert_eq!(passed_over, [root.join("link")]);
     }
 }

@@ -9,6 +9,7 @@ mod json;
 mod restart;
 mod settings;
 mod sim;
+mod source;
 mod stream;
 mod tree;
 mod up;

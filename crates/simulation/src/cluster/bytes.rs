@@ -12,7 +12,7 @@ use dfs_core::env::File;
 #[must_use]
 pub fn seekable(bytes: &[u8]) -> Source {
     let len = bytes.len() as u64;
-    Source::Seekable { file: Arc::new(BytesFile(Bytes::copy_from_slice(bytes))), len }
+    Source::Seekable { file: Arc::new(BytesFile(Bytes::copy_from_slice(bytes))), len, check: None }
 }
 
 /// `bytes` as a stream of unknown length that gives at most `piece_bytes_max`

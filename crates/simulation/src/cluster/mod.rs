@@ -481,6 +481,7 @@ pub fn options(name: &str) -> PutOptions {
         mode: PutMode::IfAbsent,
         is_strict: false,
         allow_unsafe: false,
+        allow_empty: false,
     }
 }
 

@@ -13,6 +13,7 @@ use self::upload::{PutError, Upload};
 use super::call::Backoff;
 use super::{Client, ClientError, Progress, PutSummary, Source};
 use crate::api::{BeginPut, Kind, PolicyOverrides, PutMode, SealedStripe};
+use crate::env::{self, Work};
 use crate::name::FileName;
 
 /// How often a put begins anew because the coordinator restarted under it.
@@ -31,6 +32,9 @@ pub struct PutOptions {
     pub is_strict: bool,
     /// Take a placement that cannot keep the policy's promise.
     pub allow_unsafe: bool,
+    /// Let a stream without a byte replace a file. Such a stream is mostly a
+    /// command that failed.
+    pub allow_empty: bool,
 }
 
 /// Everything written that [`crate::api::CoordinatorService::commit`] must know.
@@ -46,14 +50,33 @@ struct Written {
 pub(super) async fn put(
     client: &Client,
     mut source: Source,
-    options: PutOptions,
+    mut options: PutOptions,
     progress: &Progress,
 ) -> Result<PutSummary, ClientError> {
     let mut restarts = 0;
+    let mut is_guarded = false;
     let mut backoff = Backoff::new();
     loop {
         let lost = match attempt(client, &mut source, &options, progress).await {
             Ok(summary) => return Ok(PutSummary { restarts, ..summary }),
+            // A stream stays at its end: the same attempt again stores an
+            // empty file, but only where none is.
+            Err(PutError::EmptyStream) => {
+                options.mode = PutMode::IfAbsent;
+                is_guarded = true;
+                continue;
+            }
+            Err(PutError::Failed(error)) if is_guarded && error.kind == Kind::Exists => {
+                return Err(ClientError::new(
+                    Kind::Exists,
+                    format!(
+                        "the source ended without a single byte, and an empty stream replaces no \
+                         file: {} stays as it is; check the command that feeds the put, or add \
+                         --allow-empty",
+                        options.name
+                    ),
+                ));
+            }
             Err(PutError::Failed(error)) => return Err(error),
             Err(PutError::Lost(error)) => error,
         };
@@ -103,17 +126,48 @@ async fn attempt(
     let grant = client.call(|coordinator| begin(coordinator, request.clone())).await?;
     let (upload, first) = Upload::new(client, grant, options, size);
     let written = match source {
-        Source::Seekable { file, len } => {
+        Source::Seekable { file, len, .. } => {
             seekable::write(&upload, file.clone(), *len, first, progress).await
         }
         Source::Stream(stream) => stream::write(&upload, &mut **stream, progress).await,
     };
-    match written {
+    let checked = match written {
+        Ok(written) => check(client, source, options, &written).await.map(|()| written),
+        Err(error) => Err(error),
+    };
+    match checked {
         Ok(written) => upload.commit(written).await,
         Err(error) => {
             upload.abort().await;
             Err(error)
         }
+    }
+}
+
+/// Fails when what was written is not what the source was, or may not be
+/// committed: after the commit it would be too late.
+async fn check(
+    client: &Client,
+    source: &mut Source,
+    options: &PutOptions,
+    written: &Written,
+) -> Result<(), PutError> {
+    let change = match source {
+        Source::Seekable { check: None, .. } => Ok(None),
+        Source::Seekable { check: Some(check), .. } => {
+            let check = check.clone();
+            env::run(&*client.env.pool, Work::Disk, move || check.change()).await
+        }
+        Source::Stream(stream) => {
+            if written.size == 0 && options.mode == PutMode::Replace && !options.allow_empty {
+                return Err(PutError::EmptyStream);
+            }
+            stream.change().await
+        }
+    };
+    match change.map_err(|error| row::unreadable(&error))? {
+        None => Ok(()),
+        Some(how) => Err(row::changed(&how)),
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) enum PutError {
     Lost(Error),
     /// The put is over.
     Failed(ClientError),
+    /// The stream had no byte, and would replace a file.
+    EmptyStream,
 }
 
 impl PutError {

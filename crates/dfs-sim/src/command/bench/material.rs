@@ -5,8 +5,6 @@ use std::fs::File as LocalFile;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use bytes::Bytes;
-use dfs_core::env::File;
 use dfs_simulation::rng::Rng;
 
 use super::budget::Data;
@@ -46,32 +44,4 @@ pub(super) fn make(path: &Path, data: Data, len: u64) -> io::Result<()> {
         left -= part;
     }
     file.flush()
-}
-
-/// A source in memory.
-pub(super) struct InMemory(pub(super) Bytes);
-
-impl File for InMemory {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let found = from.checked_add(bytes.len()).and_then(|to| self.0.get(from..to));
-        bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval, sleep};
 use super::budget::{self, Data, Shares};
 use super::meter::Meter;
 use super::result::{Large, Limits, Percentiles, Used};
-use crate::command::source;
+use crate::command::source::{self, ReadOnly};
 use crate::exit::{Code, Failure};
 
 /// How long nodes may take until they are online, and how often it is looked.
@@ -62,6 +62,7 @@ impl Store {
             mode: PutMode::Replace,
             is_strict: true,
             allow_unsafe: false,
+            allow_empty: true,
         }
     }
 
@@ -93,7 +94,7 @@ impl Store {
         kind: Kind,
         limits: Option<&Limits>,
     ) -> Result<(Large, FileInfo), Failure> {
-        let source = source::open(path)?;
+        let source = source::open(path).await?;
         let options = self.options(name.clone(), kind.spec);
         let progress = Progress::new();
         let (running, start) = (self.meter.begin(), Instant::now());
@@ -138,7 +139,7 @@ impl Store {
         spec: PolicySpec,
     ) -> Result<(), Failure> {
         let len = bytes.len() as u64;
-        let source = Source::Seekable { file: Arc::new(super::material::InMemory(bytes)), len };
+        let source = Source::Seekable { file: Arc::new(ReadOnly::Memory(bytes)), len, check: None };
         let options = self.options(name, spec);
         self.client.put(source, options, &Progress::new()).await.map(drop).map_err(failure)
     }

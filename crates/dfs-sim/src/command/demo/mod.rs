@@ -175,8 +175,9 @@ async fn put(
         mode: PutMode::IfAbsent,
         is_strict: true,
         allow_unsafe: false,
+        allow_empty: true,
     };
-    let source = source::open(&material.path)?;
+    let source = source::open(&material.path).await?;
     let start = Instant::now();
     let summary = cluster
         .client
