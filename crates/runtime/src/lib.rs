@@ -10,6 +10,10 @@
 //! - [`RealWorld`]: all of it in one [`dfs_core::env::Env`].
 
 pub mod disk;
+#[expect(
+    clippy::disallowed_types,
+    reason = "no simulator runs it, so the order of waiters is free"
+)]
 pub mod grpc;
 
 mod chance;

@@ -14,13 +14,13 @@
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::survey::SLICE_PAUSE;
 use crate::api::{Error, Kind, Result};
 use crate::catalog::{Catalog, Change, Command, Outcome, Refusal};
-use crate::env::{self, Env, HardPlace, Work};
+use crate::env::{self, Env, HardPlace, Published, Publisher, Work};
 use crate::ledger::Ledger;
 use crate::mutant::{Mutant, is_planted};
 
@@ -42,7 +42,7 @@ const RELAXED_SYNC_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Door {
     catalog: Arc<RwLock<Applied>>,
     queue: mpsc::Sender<Proposal>,
-    durable: watch::Receiver<Durable>,
+    durable: Published<Durable>,
 }
 
 /// The catalog and how many batches it holds.
@@ -84,7 +84,8 @@ impl Door {
         let catalog = Arc::new(RwLock::new(Applied { catalog, batches: 0 }));
         let is_small = env.is_hard(HardPlace::SmallQueues);
         let (queue, waiting) = mpsc::channel(if is_small { 1 } else { QUEUE_COMMANDS_MAX });
-        let (progress, durable) = watch::channel(Durable::Batches(0));
+        let progress = Publisher::new(Durable::Batches(0));
+        let durable = progress.published();
         env.spawn(commit_batches(env.clone(), ledger, catalog.clone(), waiting, progress));
         Self { catalog, queue, durable }
     }
@@ -162,34 +163,30 @@ impl Door {
 
     /// Returns when the door has closed, with the reason.
     pub(crate) async fn failed(&self) -> String {
-        let mut durable = self.durable.clone();
-        loop {
-            if let Durable::Failed(reason) = &*durable.borrow_and_update() {
-                return reason.clone();
-            }
-            if durable.changed().await.is_err() {
-                return "the catalog's writer is gone".to_owned();
-            }
-        }
+        let reason = |durable: &Durable| match durable {
+            Durable::Failed(reason) => Some(reason.clone()),
+            Durable::Batches(_) => None,
+        };
+        let failed = self.durable.until(reason).await;
+        failed.unwrap_or_else(|_| "the catalog's writer is gone".to_owned())
     }
 
     async fn wait_durable(&self, batches: u64) -> Result<()> {
-        let mut durable = self.durable.clone();
-        loop {
-            match &*durable.borrow_and_update() {
-                Durable::Batches(done) if *done >= batches => return Ok(()),
-                Durable::Batches(_) => {}
-                Durable::Failed(_) => return Err(self.closed()),
-            }
-            durable.changed().await.map_err(|_| self.closed())?;
+        let is_durable = |durable: &Durable| match durable {
+            Durable::Batches(done) => (*done >= batches).then_some(true),
+            Durable::Failed(_) => Some(false),
+        };
+        match self.durable.until(is_durable).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(self.closed()),
         }
     }
 
     fn closed(&self) -> Error {
-        let reason = match &*self.durable.borrow() {
+        let reason = self.durable.look(|durable| match durable {
             Durable::Failed(reason) => reason.clone(),
             Durable::Batches(_) => "it is stopping".to_owned(),
-        };
+        });
         Error::new(
             Kind::Internal,
             format!("the coordinator's catalog takes nothing any more: {reason}"),
@@ -233,7 +230,7 @@ async fn commit_batches(
     mut ledger: Ledger,
     catalog: Arc<RwLock<Applied>>,
     mut waiting: mpsc::Receiver<Proposal>,
-    progress: watch::Sender<Durable>,
+    progress: Publisher<Durable>,
 ) {
     let mut batch = Vec::new();
     let mut is_behind = false;
@@ -290,10 +287,10 @@ async fn commit_batches(
             tracing::error!(%error, "the catalog could not be made durable");
             // Those who wait learn it from the closed door, not from here:
             // whether their command will be there after a start is unknown.
-            progress.send_replace(Durable::Failed(error.to_string()));
+            progress.set(Durable::Failed(error.to_string()));
             return;
         }
-        progress.send_replace(Durable::Batches(batches));
+        progress.set(Durable::Batches(batches));
         for (answer, outcome) in answers {
             // A proposer that gave up waiting does not undo the command.
             let _ = answer.send(outcome.map_err(Error::from));

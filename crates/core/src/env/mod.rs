@@ -7,6 +7,7 @@
 mod disk;
 mod hard;
 mod pool;
+mod publish;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 pub use disk::{Access, Disk, Durability, Entry, File, Space};
 pub use hard::{Hard, HardPlace};
 pub use pool::{Pool, Work, run, run_over};
+pub use publish::{Gone, Published, Publisher};
 
 use crate::api::{CoordinatorService, NodeService};
 

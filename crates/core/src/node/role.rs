@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::heartbeat;
@@ -12,7 +12,7 @@ use super::identity::{IDENTITY_FILE, Identity, IdentityError};
 use super::membership::Membership;
 use super::store::{ScanError, Store};
 use crate::api::{Error, Kind, NodeInfo, NodeSpace, Result};
-use crate::env::{Disk, Durability, Env, Work, run};
+use crate::env::{Disk, Durability, Env, Publisher, Work, run};
 use crate::id::{Epoch, FolderId, NodeId};
 
 /// Chunks that are taken at once. Each holds up to two frames.
@@ -109,8 +109,9 @@ pub struct Node {
     pub(super) writes: Arc<Semaphore>,
     pub(super) reads: Arc<Semaphore>,
     pub(super) rebuild_sources: Arc<Semaphore>,
-    /// Its space, as its disk told last; and whether that is asked now.
-    known_space: watch::Sender<NodeSpace>,
+    /// How often its disk told its space, and the last answer; and whether
+    /// that is asked now.
+    known_space: Publisher<(u64, NodeSpace)>,
     is_space_asked: AtomicBool,
 }
 
@@ -147,7 +148,7 @@ impl Node {
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             rebuild_sources: Arc::new(Semaphore::new(REBUILD_SOURCES_MAX)),
-            known_space: watch::Sender::new(space),
+            known_space: Publisher::new((0, space)),
             is_space_asked: AtomicBool::new(false),
         }))
     }
@@ -194,17 +195,22 @@ impl Node {
     /// The node's space now, or where its disk takes long to tell, what it
     /// told before: a slow disk makes no heartbeat late.
     pub(super) async fn space_lately(self: &Arc<Self>) -> NodeSpace {
-        let mut told = self.known_space.subscribe();
+        let told = self.known_space.published();
+        let before = told.look(|(answers, _)| *answers);
         if !self.is_space_asked.swap(true, Ordering::Relaxed) {
             let node = Arc::clone(self);
             self.env.spawn(async move {
                 let space = node.space().await;
                 node.is_space_asked.store(false, Ordering::Relaxed);
-                node.known_space.send_replace(space);
+                let answers = node.known_space.published().look(|(answers, _)| *answers);
+                node.known_space.set((answers + 1, space));
             });
         }
-        let _ = timeout(SPACE_WAIT_MAX, told.changed()).await;
-        *told.borrow()
+        let answer = told.until(|(answers, space)| (*answers != before).then_some(*space));
+        match timeout(SPACE_WAIT_MAX, answer).await {
+            Ok(Ok(space)) => space,
+            Ok(Err(_)) | Err(_) => told.look(|(_, space)| *space),
+        }
     }
 
     /// Runs a job that may block.
