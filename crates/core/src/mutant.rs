@@ -31,11 +31,14 @@ pub enum Mutant {
     StaleEpoch,
     /// All copies of a stripe are placed on one node.
     PlaceTwiceOnOneNode,
+    /// A copy that the layout does not name is deleted while a named one is
+    /// missing.
+    TrimEarly,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -48,6 +51,7 @@ impl Mutant {
         Self::CutLastRecord,
         Self::StaleEpoch,
         Self::PlaceTwiceOnOneNode,
+        Self::TrimEarly,
     ];
 }
 

@@ -153,6 +153,14 @@ impl Presence {
         known.is_some_and(|known| known.carry_notes(pulled, NOTES_PER_SLICE_MAX))
     }
 
+    /// Notes that a copy is not to be destroyed yet: its grace begins anew when
+    /// it is found unwanted again.
+    pub fn keep(&mut self, node: NodeIndex, handle: Handle) {
+        if let Some(inventory) = self.nodes.get_mut(&node) {
+            inventory.keep(handle);
+        }
+    }
+
     /// Forgets a node that is no member any more, or whose folder is new.
     pub fn forget(&mut self, node: NodeIndex) {
         self.nodes.remove(&node);

@@ -108,6 +108,49 @@ impl View<'_> {
         self.standings.get(&node).copied().unwrap_or(Standing::Gone)
     }
 
+    /// Returns the nodes that are here and hold a good copy of a chunk that its
+    /// layout does not name.
+    fn unnamed<'v>(
+        &'v self,
+        handle: Handle,
+        named: &'v [NodeIndex],
+    ) -> impl Iterator<Item = NodeIndex> + 'v {
+        let here = self.standings.iter().filter(|(_, standing)| **standing == Standing::Here);
+        here.map(|(node, _)| *node).filter(move |node| {
+            !named.contains(node) && (self.copy_state)(*node, handle) == CopyState::Held
+        })
+    }
+
+    /// True when a stripe can be read from its copies `there` together with
+    /// good ones that its layout does not name. The latter are looked for only
+    /// where they are needed, since that takes a look at every node.
+    fn is_readable_anyhow(&self, stripe: &StripeRecord, there: &[Vec<NodeIndex>]) -> bool {
+        let chunks = stripe.chunks.iter().zip(there).enumerate();
+        let sources: Vec<Vec<NodeIndex>> = chunks
+            .map(|(slot, (chunk, nodes))| match nodes.is_empty() {
+                true => self.unnamed(stripe.handle(slot), &chunk.copies).take(1).collect(),
+                false => nodes.clone(),
+            })
+            .collect();
+        crate::placement::tolerance(stripe.shape, &sources).is_some()
+    }
+
+    /// True when a copy of chunk `slot` can be made: from its stripe, from a
+    /// copy in the layout, or from one that the layout does not name.
+    fn can_be_made(
+        &self,
+        stripe: &StripeRecord,
+        slot: usize,
+        spares: Option<u8>,
+        good: &[Vec<NodeIndex>],
+    ) -> bool {
+        let Some(chunk) = stripe.chunks.get(slot) else { return false };
+        spares.is_some()
+            || good.get(slot).is_some_and(|nodes| !nodes.is_empty())
+            || self.unnamed(stripe.handle(slot), &chunk.copies).next().is_some()
+            || self.is_readable_anyhow(stripe, good)
+    }
+
     /// Whether a member may come back that is not there.
     fn expects_somebody(&self) -> bool {
         self.standings.values().any(|standing| {

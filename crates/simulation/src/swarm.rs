@@ -34,7 +34,55 @@ pub fn scenario(seed: u64) -> Scenario {
         faults: Vec::new(),
     };
     scenario.faults = faults(&mut rng, &scenario);
+    // A stream of its own: what the seed draws besides stays as it is.
+    let mut rng = Rng::derive(seed, "outages");
+    if nodes_are_many(&scenario) && rng.chance(1, OUTAGES_ONE_OF) {
+        scenario.faults.extend(outages(&mut rng, &scenario));
+        scenario.faults.sort_by_key(|fault| fault.at);
+    }
     scenario
+}
+
+/// Of so many seeds, one has a row of long outages.
+const OUTAGES_ONE_OF: u64 = 5;
+/// How long a node is away after its repair was due, at most.
+const OUTAGE_EXTRA_MS: u64 = 60_000;
+/// How long two outages of a row overlap, at most.
+const OUTAGES_OVERLAP_MS: u64 = 60_000;
+
+fn nodes_are_many(scenario: &Scenario) -> bool {
+    scenario.cluster.nodes >= 3
+}
+
+/// One node after the other is away for so long that it is repaired, and each
+/// goes before the last one is back: layouts, copies that were made anew and
+/// copies that came back then differ in every way.
+fn outages(rng: &mut Rng, scenario: &Scenario) -> Vec<Fault> {
+    let nodes = scenario.cluster.nodes as u64;
+    let away_ms = 15_000 + scenario.cluster.repair_after.as_millis();
+    let mut at_ms = rng.below(scenario.lasts.as_millis() / 2);
+    let mut node = rng.below(nodes);
+    let mut faults = Vec::new();
+    for _ in 0..2 + rng.below(2) {
+        let lasts_ms = away_ms + rng.below(OUTAGE_EXTRA_MS);
+        faults.push(Fault {
+            at: Span::from_millis(at_ms),
+            what: FaultKind::Kill,
+            host: format!("n{}", 1 + node),
+            to: String::new(),
+            lasts: Some(Span::from_millis(lasts_ms)),
+            count: None,
+            per_mille: None,
+            latency: None,
+            jump: None,
+            free: None,
+        });
+        at_ms = (at_ms + lasts_ms).saturating_sub(rng.below(OUTAGES_OVERLAP_MS));
+        node = (node + 1 + rng.below(nodes - 1)) % nodes;
+    }
+    let is_within = |fault: &Fault| fault.at < scenario.lasts;
+    faults.retain(is_within);
+    faults
 }
 
 /// The mean time between two faults of [`faults_of`].

@@ -32,6 +32,9 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// promised before that copy counts as missing. A node that is not heard says
 /// nothing about its copies, so its promises stand.
 const PROMISED_MAX_MS: u64 = OFFLINE_AFTER_MS;
+/// The most copies of a chunk that its layout does not name and that a reader
+/// or a rebuild is told about.
+const UNNAMED_MAX: usize = 8;
 /// A capacity that differs by less than one part in this many is the same.
 const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 
@@ -130,14 +133,55 @@ impl Members {
         self.promised.retain(|(node, _), since_ms| !is_overdue(live, *node, *since_ms));
     }
 
+    /// Returns the nodes that hold a good copy of a chunk that its layout does
+    /// not name, and that readers can reach, at most [`UNNAMED_MAX`]. After an
+    /// older catalog was put back these may be the only copies left.
+    pub(super) fn unnamed(
+        &self,
+        handle: Handle,
+        named: &[NodeIndex],
+        now_ms: u64,
+    ) -> Vec<NodeIndex> {
+        let holds = |node: &NodeIndex| {
+            !named.contains(node)
+                && self.presence.state(*node, handle) == CopyState::Held
+                && self.is_readable(*node, now_ms)
+        };
+        self.live.keys().copied().filter(holds).take(UNNAMED_MAX).collect()
+    }
+
+    /// True while readers can reach the node.
+    fn is_readable(&self, node: NodeIndex, now_ms: u64) -> bool {
+        matches!(self.state(node, now_ms), NodeState::Online | NodeState::Suspect)
+    }
+
+    /// Returns the copies of [`Self::copies_there`] and, for each chunk that
+    /// lacks a named copy, those that the layout does not name.
+    pub(super) fn sources_there(&self, stripe: &StripeRecord, now_ms: u64) -> Vec<Vec<NodeIndex>> {
+        let mut there = self.copies_there(stripe, now_ms);
+        for (slot, (chunk, nodes)) in stripe.chunks.iter().zip(&mut there).enumerate() {
+            if nodes.len() < chunk.copies.len() {
+                nodes.extend(self.unnamed(stripe.handle(slot), &chunk.copies, now_ms));
+            }
+        }
+        there
+    }
+
+    /// True when every copy that a layout names is reported good by a node
+    /// that is online.
+    pub(super) fn are_all_there(&self, handle: Handle, named: &[NodeIndex], now_ms: u64) -> bool {
+        named.iter().all(|node| {
+            self.presence.state(*node, handle) == CopyState::Held
+                && self.state(*node, now_ms) == NodeState::Online
+        })
+    }
+
     /// For each chunk of a stripe, the nodes that can give it now: present,
     /// good, on a node that is not gone.
     pub(super) fn copies_there(&self, stripe: &StripeRecord, now_ms: u64) -> Vec<Vec<NodeIndex>> {
         let is_there = |handle, node: &NodeIndex| {
             let held = self.copy_state(*node, handle);
-            let state = self.state(*node, now_ms);
-            matches!(held, CopyState::Held | CopyState::Unknown)
-                && matches!(state, NodeState::Online | NodeState::Suspect)
+            matches!(held, CopyState::Held | CopyState::Unknown) && self.is_readable(*node, now_ms)
         };
         let chunk = |(slot, chunk): (usize, &crate::catalog::ChunkRecord)| {
             let handle = stripe.handle(slot);

@@ -12,12 +12,16 @@ use crate::api::{BadCopy, Error, Kind, RebuildTask, Receipt, RepairStatus, Resul
 use crate::catalog::{Catalog, Command, StripeRecord};
 use crate::data::chunk::ChunkHeader;
 use crate::id::{Handle, NodeIndex};
+use crate::policy::REPLICATION_MAX;
 use crate::repair::RepairTask;
 
 /// The most rebuilds at once.
 pub(super) const REBUILDS_MAX: usize = 16;
 /// The most rebuilds at once on one target.
 pub(super) const REBUILDS_PER_NODE_MAX: u32 = 2;
+/// The most copies of one chunk that a rebuild is told about; with the target's
+/// own that is the most that a node takes.
+const SOURCES_MAX: usize = REPLICATION_MAX as usize - 1;
 /// How long one rebuild may take.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long a chunk whose rebuild failed is left alone, doubled each time.
@@ -196,10 +200,10 @@ impl Coordinator {
         let chunk = stripe.chunks.get(slot)?;
         let address = catalog.member(task.target)?.address.clone();
         let now_ms = self.now_ms();
-        let there = self.state().members.copies_there(stripe, now_ms);
+        let there = self.state().members.sources_there(stripe, now_ms);
         let addresses = |slot: usize| {
             let nodes = there.get(slot).into_iter().flatten();
-            let nodes = nodes.filter(|node| **node != task.target);
+            let nodes = nodes.filter(|node| **node != task.target).take(SOURCES_MAX);
             nodes.filter_map(|node| Some(catalog.member(*node)?.address.clone())).collect()
         };
         let member = |other: usize| StripeMember {
@@ -232,9 +236,9 @@ impl Coordinator {
     pub(super) fn note_bad_copy(&self, report: BadCopy) -> Result<()> {
         let found = self.door.peek(|catalog| {
             let member = catalog.member_by_id(&report.node)?;
-            let (stripe, slot) = catalog.chunk(report.handle)?;
-            let is_named = stripe.chunks.get(slot)?.copies.contains(&member.index);
-            is_named.then(|| (member.index, member.address.clone()))
+            // A copy that the layout does not name is served too.
+            catalog.chunk(report.handle)?;
+            Some((member.index, member.address.clone()))
         });
         let Some((index, address)) = found else { return Ok(()) };
         let key = (index, report.handle);

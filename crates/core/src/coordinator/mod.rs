@@ -5,8 +5,8 @@
 //! - `upload`, `put`: uploads under way, from `begin_put` to `commit`.
 //! - `read`: lookups, listings, sizes. `namespace`: remove and rename.
 //! - `member`: adoption, heartbeats, inventories, identities.
-//! - `survey`, `mend`, `sweep`: how the stripes are; rebuilding what is
-//!   missing; deleting what nothing refers to.
+//! - `survey`, `mend`, `sweep`, `trim`: how the stripes are; rebuilding what is
+//!   missing; deleting what nothing refers to; deleting surplus copies.
 //! - `stall`: what a standstill of the coordinator's own says of nobody else.
 //! - `status`: the cluster on one page.
 
@@ -23,6 +23,7 @@ mod stall;
 mod status;
 mod survey;
 mod sweep;
+mod trim;
 mod upload;
 
 pub use role::{Coordinator, CoordinatorStartError};

@@ -11,7 +11,7 @@ use crate::api::{
     ListEntry, ListPage, Lookup, NodeState, Result, STRIPES_PER_CALL_MAX, StripeMap, Usage,
 };
 use crate::catalog::{Catalog, ChunkRecord, FileRecord, Listed, Listing, StripeRecord, Totals};
-use crate::id::FileId;
+use crate::id::{FileId, NodeIndex};
 use crate::placement;
 
 /// Files and stripes that are walked in one go, while others wait.
@@ -195,7 +195,13 @@ impl Counting {
         let stripes = until.saturating_sub(self.next);
         for stripe in catalog.stripes_of(file, self.next).take(stripes) {
             let there = state.members.copies_there(stripe, now_ms);
-            let spares = placement::tolerance(stripe.shape, &there).map_or(-1, i32::from);
+            let spares = placement::tolerance(stripe.shape, &there).or_else(|| {
+                // Copies that the layout does not name can be read, and are
+                // not counted on beyond that.
+                let sources = state.members.sources_there(stripe, now_ms);
+                placement::tolerance(stripe.shape, &sources).map(|_| 0)
+            });
+            let spares = spares.map_or(-1, i32::from);
             let info = &mut self.info;
             info.spares = if self.has_some { info.spares.min(spares) } else { spares };
             self.has_some = true;
@@ -212,21 +218,31 @@ impl Counting {
 fn map(catalog: &Catalog, state: &State, stripe: &StripeRecord, now_ms: u64) -> StripeMap {
     let chunk = |(slot, chunk): (usize, &ChunkRecord)| {
         let handle = stripe.handle(slot);
-        let mut copies: Vec<CopyAt> = (chunk.copies.iter())
-            .filter_map(|index| {
-                let member = catalog.member(*index)?;
-                Some(CopyAt {
-                    node: member.id.clone(),
-                    address: member.address.clone(),
-                    state: state.members.state(*index, now_ms),
-                    presence: state.members.copy_state(*index, handle),
-                })
+        let copy = |index: &NodeIndex| {
+            let member = catalog.member(*index)?;
+            Some(CopyAt {
+                node: member.id.clone(),
+                address: member.address.clone(),
+                state: state.members.state(*index, now_ms),
+                presence: state.members.copy_state(*index, handle),
             })
-            .collect();
+        };
+        let mut copies: Vec<CopyAt> = chunk.copies.iter().filter_map(copy).collect();
         // Readers of different chunks begin with different nodes.
         let turn = usize::try_from(handle.0 % copies.len().max(1) as u64).unwrap_or(0);
         copies.rotate_left(turn);
         copies.sort_by_key(|copy| (presence_rank(copy.presence), state_rank(copy.state)));
+        let is_there = |copy: &CopyAt| {
+            presence_rank(copy.presence) == 0
+                && matches!(copy.state, NodeState::Online | NodeState::Suspect)
+        };
+        if !copies.iter().all(is_there) {
+            // Good copies that the layout does not name come after the named
+            // ones that can be read, and before those that cannot.
+            let unnamed = state.members.unnamed(handle, &chunk.copies, now_ms);
+            let readable = copies.iter().take_while(|copy| is_there(copy)).count();
+            copies.splice(readable..readable, unnamed.iter().filter_map(copy));
+        }
         ChunkMap {
             digest: chunk.digest,
             raw_len: u64::from(chunk.raw_len),

@@ -12,6 +12,7 @@ use super::mend::Mending;
 use super::numbers::Numbers;
 use super::settings::CoordinatorSettings;
 use super::status::Asked;
+use super::trim::Trimming;
 use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub(super) uploads: Uploads,
     pub(super) members: Members,
     pub(super) mending: Mending,
+    /// Surplus copies that are to be deleted.
+    pub(super) trimming: Trimming,
     pub(super) survey: Arc<Survey>,
     /// Rebuilds that had ended well when it began.
     pub(super) done_before_survey: u64,
@@ -96,6 +99,7 @@ impl Coordinator {
             uploads: Uploads::default(),
             members,
             mending: Mending::default(),
+            trimming: Trimming::default(),
             survey: Arc::default(),
             done_before_survey: 0,
             is_planned_out: false,
@@ -123,7 +127,7 @@ impl Coordinator {
             self.clone().adopt_nodes(),
             self.clone().pull_inventories(),
             futures_util::future::join(self.clone().look_over(), self.clone().mend()),
-            self.clone().sweep(),
+            futures_util::future::join(self.clone().sweep(), self.clone().trim()),
         );
         tokio::select! {
             biased;

@@ -3,7 +3,8 @@
 //! A chunk is destroyed only if the catalog does not name that copy, no live
 //! upload may need it, its handle is one that this catalog handed out, and
 //! its node told of it in two complete inventories with the grace period
-//! between them.
+//! between them. A copy of a chunk that a file needs goes to [`super::trim`],
+//! which also has the named copies verified first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +104,20 @@ impl Coordinator {
             let presence = &mut state.members.presence;
             let found = presence.destroyable(now_ms, grace_ms, destroyed_max, is_wanted);
             for (node, handle) in found {
-                by_node.entry(node).or_default().push(handle);
+                let chunk = catalog.chunk(handle);
+                match chunk.and_then(|(stripe, slot)| stripe.chunks.get(slot)) {
+                    // A file needs this chunk. The copy may be the only one
+                    // left, so it goes after the named ones are verified, and
+                    // stays while one of them is not there.
+                    Some(chunk) if !is_planted(Mutant::TrimEarly) => {
+                        if state.members.are_all_there(handle, &chunk.copies, now_ms) {
+                            state.trimming.add(node, handle);
+                        } else {
+                            state.members.presence.keep(node, handle);
+                        }
+                    }
+                    _ => by_node.entry(node).or_default().push(handle),
+                }
             }
             by_node.retain(|node, _| state.members.state(*node, now_ms) == NodeState::Online);
             for (node, handles) in &by_node {
@@ -114,7 +128,7 @@ impl Coordinator {
         self.door.read(decide).await
     }
 
-    async fn delete_on(&self, node: NodeIndex, handles: Vec<Handle>) -> Result<()> {
+    pub(super) async fn delete_on(&self, node: NodeIndex, handles: Vec<Handle>) -> Result<()> {
         let Some(target) = self.targets(&[node]).pop() else { return Ok(()) };
         let peer = self.env.peers.node(&target.address);
         let call = peer.delete_chunks(self.context, handles.clone());

@@ -193,6 +193,11 @@ impl Inventory {
         (found, None)
     }
 
+    /// Forgets that a copy was found unwanted.
+    pub(super) fn keep(&mut self, handle: Handle) {
+        self.notes_changed += u64::from(self.held.forget_note(handle));
+    }
+
     /// Another run of the node begins its count anew; what it holds is most
     /// likely what it held, and its digest will tell.
     fn follow(&mut self, session: SessionId) {

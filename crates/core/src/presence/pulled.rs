@@ -75,9 +75,14 @@ impl Pulled {
 
     pub(super) fn remove(&mut self, handle: Handle) {
         self.take_out(handle);
-        if let Some(noted) = self.unwanted.remove(&handle) {
-            self.unwanted_bytes -= u64::from(noted.stored_bytes);
-        }
+        self.forget_note(handle);
+    }
+
+    /// Forgets that a copy was found unwanted; returns true when it was.
+    pub(super) fn forget_note(&mut self, handle: Handle) -> bool {
+        let noted = self.unwanted.remove(&handle);
+        self.unwanted_bytes -= noted.map_or(0, |noted| u64::from(noted.stored_bytes));
+        noted.is_some()
     }
 
     /// Carries up to `notes_max` notes of `known` over, as far as their copies

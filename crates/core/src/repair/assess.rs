@@ -62,6 +62,7 @@ pub fn assess(stripe: &StripeRecord, policy: &Policy, view: &View<'_>) -> Assess
     let spares = tolerance(stripe.shape, &there);
     let condition = match spares {
         _ if unknown > 0 => Condition::Unknown,
+        None if view.is_readable_anyhow(stripe, &there) => Condition::AtRisk,
         None => Condition::Unavailable,
         Some(spares) if missing == 0 && spares >= policy.promised_losses() => Condition::Full,
         Some(0) => Condition::AtRisk,

@@ -124,7 +124,7 @@ impl Planning<'_> {
         };
         let handle = stripe.handle(slot);
         let spares = tolerance(stripe.shape, &found.good);
-        let is_readable = spares.is_some() || !found.good[slot].is_empty();
+        let is_readable = self.view.can_be_made(stripe, slot, spares, &found.good);
         let is_lacking = kept.len() < policy.copies_of(stripe.shape, slot);
         if self.is_left_alone(handle) || !is_readable || !is_lacking {
             return;

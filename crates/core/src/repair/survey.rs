@@ -49,8 +49,11 @@ impl Survey {
     ) -> Option<Handle> {
         let mut copies = 0;
         for (stripe, policy) in stripes {
-            self.look(stripe, policy, view);
             copies += stripe.chunks.iter().map(|chunk| chunk.copies.len().max(1)).sum::<usize>();
+            if !self.look(stripe, policy, view) {
+                // Every node was asked for copies that no layout names.
+                copies += stripe.chunks.len() * view.standings.len();
+            }
             if copies >= COPIES_PER_STEP_MAX {
                 return Some(stripe.first_handle);
             }
@@ -58,14 +61,15 @@ impl Survey {
         None
     }
 
-    /// Looks at one stripe.
-    pub fn look(&mut self, stripe: &StripeRecord, policy: &Policy, view: &View<'_>) {
+    /// Looks at one stripe. Returns true when it can be read from the copies
+    /// that its layout names.
+    pub fn look(&mut self, stripe: &StripeRecord, policy: &Policy, view: &View<'_>) -> bool {
         for node in stripe.chunks.iter().flat_map(|chunk| chunk.copies.iter()) {
             *self.named.entry(*node).or_default() += 1;
         }
         if is_whole_and_spread(stripe, policy, view) {
             self.health.count(Condition::Full);
-            return;
+            return true;
         }
         self.health.count(assess(stripe, policy, view).condition);
         let found = Found::of(stripe, view);
@@ -79,7 +83,7 @@ impl Survey {
                 continue;
             }
             self.waiting += lacking as u64;
-            if spares.is_some() || !found.good[slot].is_empty() {
+            if view.can_be_made(stripe, slot, spares, &found.good) {
                 self.keep(Urgent { is_move: false, spares, stripe: stripe.first_handle, slot });
             } else {
                 self.unrecoverable += lacking as u64;
@@ -88,6 +92,7 @@ impl Survey {
         if is_whole && spares < Some(policy.promised_losses()) {
             self.keep(Urgent { is_move: true, spares, stripe: stripe.first_handle, slot: 0 });
         }
+        spares.is_some()
     }
 
     /// How many stripes are how well.

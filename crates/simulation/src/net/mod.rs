@@ -38,6 +38,8 @@ use dfs_core::env::{Hard, Peers};
 
 pub use link::Link;
 
+use dfs_core::id::Handle;
+
 use crate::host::Host;
 use crate::rng::Rng;
 use crate::step::{Due, Steps};
@@ -87,6 +89,8 @@ struct State {
     /// Carried by every process that starts from now on.
     hard: Option<Hard>,
     rebuilt: Vec<Rebuilt>,
+    /// Copies that were ordered to be deleted.
+    deleted: Vec<(String, Handle)>,
     /// What the process of each host has heeded, by number.
     heeded: BTreeMap<u32, Heeded>,
     stale: Vec<String>,
@@ -131,6 +135,7 @@ impl Net {
             faults: Faults::default(),
             hard: None,
             rebuilt: Vec::new(),
+            deleted: Vec::new(),
             heeded: BTreeMap::new(),
             stale: Vec::new(),
         };
@@ -222,6 +227,13 @@ impl Net {
     #[must_use]
     pub fn take_rebuilt(&self) -> Vec<Rebuilt> {
         std::mem::take(&mut self.state().rebuilt)
+    }
+
+    /// The copies, each by host and handle, that somebody was told to delete
+    /// since this was asked last.
+    #[must_use]
+    pub fn take_deleted(&self) -> Vec<(String, Handle)> {
+        std::mem::take(&mut self.state().deleted)
     }
 
     pub(crate) fn connect(&self, host: Arc<Host>) {

@@ -44,6 +44,7 @@ impl NodeService for NodeLink {
     }
 
     async fn delete_chunks(&self, context: Context, handles: Vec<Handle>) -> Result<()> {
+        self.0.note_deleted(&handles);
         let path = self.0.clone();
         let ask = move |node: Service| async move {
             let order = path.order("delete_chunks", context.epoch);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::api::{Error, Kind, Receipt};
+use dfs_core::id::Handle;
 use tokio::time::Instant;
 
 use super::link::End;
@@ -76,6 +77,13 @@ impl Path {
             from_parity: receipt.from_parity,
             bytes_pulled: receipt.bytes_pulled,
         });
+    }
+
+    /// The host that is called is told to delete copies.
+    pub(super) fn note_deleted(&self, handles: &[Handle]) {
+        let host = self.0.to.name.to_string();
+        let copies = handles.iter().map(|handle| (host.clone(), *handle));
+        self.0.net.state().deleted.extend(copies);
     }
 
     /// Lets one message go its way.

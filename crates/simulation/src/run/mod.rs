@@ -5,9 +5,10 @@
 //! - `client`: what clients do, and whether what they see is right.
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
 //! - `operator`: starts what died, replaces what is lost, looks for damage.
-//! - `watch`: the timeline. `end`: what must hold when all is over.
+//! - `copies`: what nodes really hold. `watch`: the timeline. `end`: what must hold when all is over.
 
 mod client;
+mod copies;
 mod end;
 mod guard;
 mod hard;

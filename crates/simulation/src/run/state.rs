@@ -144,7 +144,7 @@ impl<'r> Run<'r> {
 
     /// What goes on all the time.
     async fn around(&self) {
-        tokio::join!(biased; self.operate(), self.watch());
+        tokio::join!(biased; self.operate(), self.watch(), self.watch_copies());
     }
 
     pub(super) fn into_report(self) -> Report {
