@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{Kind, Lookup, PutMode};
-use dfs_core::client::{PutOptions, Source, SourceCheck};
+use dfs_core::client::{PutOptions, Source, SourceCheck, StreamSource};
 use dfs_core::env::File;
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
@@ -295,6 +296,46 @@ fn an_empty_stream_replaces_no_file_unless_it_may() {
         cluster.put_with(stream(&[], 1), told).await.expect("allowed");
         assert!(cluster.get("b").await.expect("get").is_empty());
     });
+}
+
+/// A stream that pauses before each piece.
+struct Pausing {
+    bytes: Bytes,
+    piece_bytes: usize,
+    pause: Duration,
+}
+
+#[async_trait]
+impl StreamSource for Pausing {
+    async fn next(&mut self, max_bytes: usize) -> io::Result<Bytes> {
+        tokio::time::sleep(self.pause).await;
+        let len = self.bytes.len().min(max_bytes).min(self.piece_bytes);
+        Ok(self.bytes.split_to(len))
+    }
+}
+
+#[test]
+fn a_source_may_be_slow_or_pause_for_hours() {
+    // Pauses within a chunk, a trickle without pauses, and both for longer
+    // than an upload may be left alone.
+    for (len, piece_bytes, pause_s) in
+        [(5 * MIB, 700_000, 75), (3 * MIB, 30_000, 9), (MIB, 600_000, 7_000)]
+    {
+        for parity in [ParitySpec::None, XOR] {
+            World::run(11, async |world| {
+                let cluster = Cluster::start(world, settings(4, 2, parity, 2 * MIB)).await;
+                let bytes = sample_bytes(11, len);
+                let pause = Duration::from_secs(pause_s);
+                let source = Pausing { bytes: bytes.clone().into(), piece_bytes, pause };
+                let put = cluster.put_with(Source::Stream(Box::new(source)), options("a")).await;
+                let claim = format!("pieces of {piece_bytes}, {pause_s} s apart, {parity:?}");
+                let summary = put.expect(&claim);
+                assert_eq!(summary.copies_missing, 0, "{claim}: {summary:?}");
+                assert!(summary.replaced.is_empty(), "no node is blamed: {summary:?}");
+                assert!(cluster.get("a").await.expect(&claim) == bytes, "{claim}");
+            });
+        }
+    }
 }
 
 #[test]

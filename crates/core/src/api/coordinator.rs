@@ -185,6 +185,9 @@ pub struct Place {
     pub sealed: Vec<SealedStripe>,
     /// Nodes that the client could not write to.
     pub failed: Vec<NodeId>,
+    /// The longest chunk of the stripes wanted, in bytes, where the client
+    /// knows it; else each may be as long as the policy lets it be.
+    pub chunk_bytes_max: Option<u64>,
 }
 
 /// The wish for another node for one copy.

@@ -1,6 +1,7 @@
 //! The node's service: what coordinator, clients and other nodes ask of it.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -98,11 +99,17 @@ pub struct WriteHeader {
     pub chunk: ChunkHeader,
 }
 
+/// How often a writer that waits for its source says that it is there.
+pub const WRITE_RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+
 /// One step of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WritePart {
     /// One stored frame, header included.
     Frame(Bytes),
+    /// The source has nothing yet; the writer is there. Sent by a writer that
+    /// has sent nothing for [`WRITE_RENEWAL_INTERVAL`].
+    Waiting,
     /// The end. Nothing may follow.
     Seal(ChunkSeal),
 }

@@ -74,6 +74,9 @@ impl Coordinator {
             let now_ms = self.now_ms();
             let mut state = self.state();
             let upload = state.uploads.touch(request.upload, now_ms)?;
+            if !request.stripes.is_empty() {
+                upload.chunk_bytes_max = request.chunk_bytes_max;
+            }
             for node in &request.failed {
                 if let Some(index) = members.get(node) {
                     upload.failed.insert(*index, WRITE_FAILURES_MAX);

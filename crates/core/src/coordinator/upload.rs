@@ -36,6 +36,8 @@ pub(crate) struct Upload {
     pub(crate) created_ms: u64,
     /// Nodes that the client could not write to, and how often it said so.
     pub(crate) failed: BTreeMap<NodeIndex, u32>,
+    /// The longest chunk of the stripes asked for last, where that is known.
+    pub(crate) chunk_bytes_max: Option<u64>,
     last_used_ms: u64,
     next_index: u32,
     open: BTreeMap<u32, OpenStripe>,
@@ -72,6 +74,7 @@ impl Uploads {
             policy,
             created_ms,
             failed: BTreeMap::new(),
+            chunk_bytes_max: None,
             last_used_ms: now_ms,
             next_index: 0,
             open: BTreeMap::new(),
@@ -273,10 +276,11 @@ impl Upload {
 
     /// The most that one of its chunks can have, in bytes.
     pub(crate) fn chunk_bytes(&self) -> u64 {
-        match self.request.size {
+        let longest = match self.request.size {
             Some(size) => Split::new(size, &self.policy).chunk_len(0),
             None => u64::from(self.policy.chunk_size),
-        }
+        };
+        self.chunk_bytes_max.map_or(longest, |known| known.min(longest))
     }
 
     /// Stripes that were placed and not sealed.

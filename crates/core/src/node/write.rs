@@ -9,11 +9,13 @@ use tokio::time::timeout;
 
 use super::incoming::Incoming;
 use super::role::Node;
-use crate::api::{Error, Kind, Result, WritePart, WriteStream};
+use crate::api::{Error, Kind, Result, WRITE_RENEWAL_INTERVAL, WritePart, WriteStream};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
 
-/// A writer that sends nothing for this long is given up.
+/// A writer that sends nothing for this long is given up: one whose source is
+/// slow says so more often.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+const _: () = assert!(2 * WRITE_RENEWAL_INTERVAL.as_secs() < SILENCE_MAX.as_secs());
 
 impl Node {
     /// Takes one chunk; returns once it is durable.
@@ -36,6 +38,7 @@ impl Node {
                     (incoming, part) =
                         try_join(incoming.push(frame), next_part(&mut parts)).await?;
                 }
+                WritePart::Waiting => part = next_part(&mut parts).await?,
                 WritePart::Seal(seal) => return incoming.seal(seal, false).await,
             }
         }
@@ -63,9 +66,12 @@ impl Node {
 }
 
 async fn last_part(header: &ChunkHeader, parts: &mut WriteStream) -> Result<ChunkSeal> {
-    for _ in 0..=header.frames_max() {
-        if let WritePart::Seal(seal) = next_part(parts).await? {
-            return Ok(seal);
+    let mut frames = 0;
+    while frames <= header.frames_max() {
+        match next_part(parts).await? {
+            WritePart::Seal(seal) => return Ok(seal),
+            WritePart::Frame(_) => frames += 1,
+            WritePart::Waiting => {}
         }
     }
     let text = format!("chunk {} is refused: it has too many frames", header.handle);
@@ -78,7 +84,7 @@ async fn next_part(parts: &mut WriteStream) -> Result<WritePart> {
         Ok(None) => Err(Error::new(Kind::Unavailable, "the chunk's stream ended without a seal")),
         Err(_) => Err(Error::new(
             Kind::Unavailable,
-            format!("the chunk's stream was silent for {} s", SILENCE_MAX.as_secs()),
+            format!("the client sent nothing for {} s", SILENCE_MAX.as_secs()),
         )),
     }
 }

@@ -54,3 +54,16 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_short_stream_needs_no_more_room_than_it_holds() {
+    let small = ["--capacity", "18MiB"];
+    let cluster = Cluster::start_with(2, &["--replication", "2"], &small);
+    cluster.run_with(&["put", "-", "--name", "a"], b"x\n").ended(0);
+    let bytes = material(5_000_000);
+    cluster.run_with(&["put", "-", "--name", "b"], &bytes).ended(0);
+    assert!(cluster.run(&["cat", "b"]).ended(0).stdout == bytes);
+    let more = material(40_000_000);
+    cluster.run_with(&["put", "-", "--name", "c"], &more).ended(9);
+    cluster.run(&["stat", "c"]).ended(5);
+}

@@ -19,6 +19,8 @@ pub(super) enum Message<'a> {
     Answer(&'static str, Option<&'a Error>),
     /// A frame in a stream.
     Frame(&'a Bytes),
+    /// A writer waits for its source.
+    Waiting,
     /// The end of a write.
     Seal(&'a ChunkSeal),
     /// The source of a write failed.
@@ -31,6 +33,7 @@ impl<'a> Message<'a> {
     pub(super) fn of_write(part: &'a Result<WritePart>) -> Self {
         match part {
             Ok(WritePart::Frame(bytes)) => Self::Frame(bytes),
+            Ok(WritePart::Waiting) => Self::Waiting,
             Ok(WritePart::Seal(seal)) => Self::Seal(seal),
             Err(error) => Self::WriterFailed(error),
         }
@@ -54,6 +57,7 @@ impl fmt::Display for Message<'_> {
             Self::Frame(bytes) => {
                 write!(f, "frame {} bytes {:08x}", bytes.len(), crc32c(&[bytes]))
             }
+            Self::Waiting => f.write_str("the source has nothing yet"),
             Self::Seal(seal) => write!(f, "seal of {} frames {}", seal.frames, seal.digest),
             Self::WriterFailed(Error { kind: Kind::Unavailable, .. }) => {
                 f.write_str("the writer went away")

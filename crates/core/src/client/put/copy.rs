@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::upload::{CopyFailure, Upload};
-use crate::api::{Error, Kind, Result, Target, WriteHeader, WritePart, WriteStream};
+use crate::api::{
+    Error, Kind, Result, Target, WRITE_RENEWAL_INTERVAL, WriteHeader, WritePart, WriteStream,
+};
 use crate::data::chunk::ChunkSeal;
 use crate::env::Env;
 use crate::id::NodeId;
@@ -174,10 +176,15 @@ impl CopyWriter {
     }
 }
 
+/// The parts as they come. While none comes, the source is slow and not the
+/// client: the node must not take its silence for an end.
 fn stream_of(queue: mpsc::Receiver<WritePart>) -> WriteStream {
-    stream::unfold(
-        queue,
-        |mut queue| async move { queue.recv().await.map(|part| (Ok(part), queue)) },
-    )
+    stream::unfold(queue, |mut queue| async move {
+        let part = match timeout(WRITE_RENEWAL_INTERVAL, queue.recv()).await {
+            Ok(part) => part?,
+            Err(_elapsed) => WritePart::Waiting,
+        };
+        Some((Ok(part), queue))
+    })
     .boxed()
 }

@@ -7,6 +7,8 @@ mod stream;
 mod stripe;
 mod upload;
 
+use std::time::Duration;
+
 use tokio::time::sleep;
 
 use self::upload::{PutError, Upload};
@@ -18,6 +20,9 @@ use crate::name::FileName;
 
 /// How often a put begins anew because the coordinator restarted under it.
 const RESTARTS_MAX: u32 = 3;
+
+/// How often the coordinator hears of an upload, whatever its source does.
+const UPLOAD_RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What to store, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,11 +130,19 @@ async fn attempt(
     // An upload that was opened by an answer that got lost lapses by itself.
     let grant = client.call(|coordinator| begin(coordinator, request.clone())).await?;
     let (upload, first) = Upload::new(client, grant, options, size);
-    let written = match source {
-        Source::Seekable { file, len, .. } => {
-            seekable::write(&upload, file.clone(), *len, first, progress).await
+    let write = async {
+        match source {
+            Source::Seekable { file, len, .. } => {
+                seekable::write(&upload, file.clone(), *len, first, progress).await
+            }
+            Source::Stream(stream) => stream::write(&upload, &mut **stream, progress).await,
         }
-        Source::Stream(stream) => stream::write(&upload, &mut **stream, progress).await,
+    };
+    // The source may be slow, or pause for hours.
+    let written = tokio::select! {
+        biased;
+        written = write => written,
+        lost = renew(&upload) => Err(lost),
     };
     let checked = match written {
         Ok(written) => check(client, source, options, &written).await.map(|()| written),
@@ -140,6 +153,19 @@ async fn attempt(
         Err(error) => {
             upload.abort().await;
             Err(error)
+        }
+    }
+}
+
+/// Tells the coordinator from time to time that the upload is not left alone.
+/// Returns when it is lost.
+async fn renew(upload: &Upload<'_>) -> PutError {
+    loop {
+        sleep(UPLOAD_RENEWAL_INTERVAL).await;
+        match upload.place(0, Vec::new(), Vec::new()).await {
+            Err(PutError::Lost(error)) => return PutError::Lost(error),
+            Err(error) => tracing::debug!(?error, "the upload could not be renewed"),
+            Ok(_) => {}
         }
     }
 }

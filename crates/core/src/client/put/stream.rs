@@ -94,8 +94,7 @@ impl<'a> StreamPut<'a> {
     ) -> Result<Vec<u8>, PutError> {
         let width = u8::try_from(self.upload.data_width()).expect("at most 32");
         self.close_stripes()?;
-        let told = std::mem::take(&mut self.sealed);
-        let placed = self.upload.place(index, vec![width], told).await?;
+        let placed = self.place(index, width, reader, ahead.len()).await?;
         let [placement]: [StripePlacement; 1] = placed.try_into().map_err(|_| {
             PutError::failed(Kind::Internal, "one stripe was asked for and placed: this is a bug")
         })?;
@@ -118,6 +117,34 @@ impl<'a> StreamPut<'a> {
             self.parity_chunks(&placement, parity).await?;
         }
         Ok(ahead)
+    }
+
+    /// Asks for room for stripe `index`, of which `ahead_bytes` were read.
+    ///
+    /// Where the end of the stream is near, no more room is asked for than
+    /// what is left takes. It is looked for only where there is too little
+    /// room for whole chunks.
+    async fn place(
+        &mut self,
+        index: u32,
+        width: u8,
+        reader: &mut Reader<'_>,
+        ahead_bytes: usize,
+    ) -> Result<Vec<StripePlacement>, PutError> {
+        let told = std::mem::take(&mut self.sealed);
+        let left = |reader: &Reader<'_>| reader.left().map(|left| left + ahead_bytes as u64);
+        let known = left(reader);
+        let placed = self.upload.place_short(index, vec![width], told, known).await;
+        let Err(PutError::Failed(error)) = placed else { return placed };
+        if known.is_some() || !matches!(error.kind, Kind::Insufficient | Kind::NoSpace) {
+            return Err(PutError::Failed(error));
+        }
+        reader.look_ahead().await?;
+        match left(reader) {
+            // What was sealed was told before the room was found too little.
+            known @ Some(_) => self.upload.place_short(index, vec![width], Vec::new(), known).await,
+            None => Err(PutError::Failed(error)),
+        }
     }
 
     /// Writes one data chunk, and lets it be made durable in the background.

@@ -140,9 +140,22 @@ impl<'a> Upload<'a> {
         stripes: Vec<u8>,
         sealed: Vec<SealedStripe>,
     ) -> Result<Vec<StripePlacement>, PutError> {
+        self.place_short(first_stripe, stripes, sealed, None).await
+    }
+
+    /// As [`Upload::place`], for stripes whose chunks are at most
+    /// `chunk_bytes_max` long.
+    pub(super) async fn place_short(
+        &self,
+        first_stripe: u32,
+        stripes: Vec<u8>,
+        sealed: Vec<SealedStripe>,
+        chunk_bytes_max: Option<u64>,
+    ) -> Result<Vec<StripePlacement>, PutError> {
         let failed = self.trouble().failed_nodes.iter().cloned().collect();
         let wanted = stripes.clone();
-        let request = Place { upload: self.id, first_stripe, stripes, sealed, failed };
+        let upload = self.id;
+        let request = Place { upload, first_stripe, stripes, sealed, failed, chunk_bytes_max };
         let placed = self
             .client
             .call(|coordinator| {

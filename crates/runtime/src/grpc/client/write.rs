@@ -110,6 +110,7 @@ fn messages(
         })
         .map(|part| match part {
             WritePart::Frame(frame) => Step::Frame(frame),
+            WritePart::Waiting => Step::Waiting(wire::Waiting {}),
             WritePart::Seal(seal) => Step::Seal(seal.into()),
         });
     stream::once(future::ready(Step::Header(header.into()))).chain(steps).map(move |step| {

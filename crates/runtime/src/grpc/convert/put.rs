@@ -198,6 +198,7 @@ impl From<Place> for wire::PlaceRequest {
             stripes: request.stripes.into_iter().map(u32::from).collect(),
             sealed: wires(request.sealed),
             failed: request.failed.iter().map(ToString::to_string).collect(),
+            chunk_bytes_max: request.chunk_bytes_max,
         }
     }
 }
@@ -214,6 +215,7 @@ impl TryFrom<wire::PlaceRequest> for Place {
             stripes: stripes.map(|it| byte("stripes", it)).collect::<Checked<_>>()?,
             sealed: list("sealed", wire.sealed, STRIPES_PER_CALL_MAX)?,
             failed: texts("failed", wire.failed, NODES_MAX, node_id)?,
+            chunk_bytes_max: wire.chunk_bytes_max,
         })
     }
 }

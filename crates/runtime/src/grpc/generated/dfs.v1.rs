@@ -256,7 +256,7 @@ pub struct WriteWhole {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteChunkRequest {
-    #[prost(oneof = "write_chunk_request::Step", tags = "1, 2, 3")]
+    #[prost(oneof = "write_chunk_request::Step", tags = "1, 2, 3, 4")]
     pub step: ::core::option::Option<write_chunk_request::Step>,
 }
 /// Nested message and enum types in `WriteChunkRequest`.
@@ -270,8 +270,13 @@ pub mod write_chunk_request {
         Frame(::prost::bytes::Bytes),
         #[prost(message, tag = "3")]
         Seal(super::ChunkSeal),
+        #[prost(message, tag = "4")]
+        Waiting(super::Waiting),
     }
 }
+/// The source of a chunk has nothing yet, and its writer is there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Waiting {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WriteChunkReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -555,6 +560,9 @@ pub struct PlaceRequest {
     /// the number of the first one wanted
     #[prost(uint32, tag = "5")]
     pub first_stripe: u32,
+    /// the longest chunk of these stripes
+    #[prost(uint64, optional, tag = "6")]
+    pub chunk_bytes_max: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PlaceReply {

@@ -245,7 +245,7 @@ impl Incoming {
         stream::unfold(Some(self), |incoming| async {
             let mut incoming = incoming?;
             let part = incoming.part().await.transpose()?;
-            let goes_on = matches!(part, Ok(WritePart::Frame(_)));
+            let goes_on = matches!(part, Ok(WritePart::Frame(_) | WritePart::Waiting));
             Some((part, goes_on.then_some(incoming)))
         })
         .boxed()
@@ -258,6 +258,7 @@ impl Incoming {
                 Err(out_of_place(&text))
             }
             Some(write_chunk_request::Step::Frame(frame)) => Ok(Some(WritePart::Frame(frame))),
+            Some(write_chunk_request::Step::Waiting(_)) => Ok(Some(WritePart::Waiting)),
             Some(write_chunk_request::Step::Seal(seal)) => {
                 let seal: Checked<_> = seal.try_into();
                 let seal = seal.map_err(|bad| out_of_place(&bad.to_string()))?;

@@ -254,6 +254,7 @@ fn messages_of_an_upload_arrive_as_they_were_sent() {
         stripes: vec![1, 4],
         sealed: vec![sealed()],
         failed: vec![id("n9")],
+        chunk_bytes_max: Some(1 << 20),
     });
     crosses_by(vec![placement(), placement()], put::place_reply, put::placed);
     crosses::<wire::RetargetRequest, _>(Retarget {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use dfs_core::api::{Error, Kind, ReadRequest, WriteHeader, WritePart};
+use dfs_core::api::{Error, Kind, ReadRequest, WRITE_RENEWAL_INTERVAL, WriteHeader, WritePart};
 use dfs_core::env::Peers;
 use dfs_core::id::Handle;
 use dfs_simulation::sample::{as_stream, read_whole};
@@ -165,6 +165,22 @@ async fn a_writer_that_falls_silent_loses_its_stream() {
     .await;
     assert!(served.service.writes()[0].is_err());
     assert!(begun.elapsed() < 2 * STALL_TIMEOUT, "both sides give up in time");
+}
+
+#[tokio::test]
+async fn a_writer_whose_source_pauses_keeps_its_stream() {
+    let served = Served::start(Script::Serve).await;
+    pause();
+    let mut parts = three_frames().parts();
+    let rest = parts.split_off(1);
+    let waits = stream::iter(0..12).then(|_| async {
+        tokio::time::sleep(WRITE_RENEWAL_INTERVAL).await;
+        Ok(WritePart::Waiting)
+    });
+    let paused = stream::iter(parts).chain(waits).chain(stream::iter(rest)).boxed();
+    let begun = Instant::now();
+    served.node().write_chunk(header(), paused).await.expect("it was never silent");
+    assert!(begun.elapsed() > 3 * STALL_TIMEOUT);
 }
 
 #[tokio::test]

@@ -65,8 +65,8 @@ pub(super) async fn a_long_file_is_placed_stripe_by_stripe(coordinator: &dyn Coo
     assert_eq!(grant.first, None, "no size was given");
     let upload = grant.upload;
     let ask = |first_stripe, stripes, sealed| {
-        let failed = Vec::new();
-        coordinator.place(Place { upload, first_stripe, stripes, sealed, failed })
+        let (failed, chunk_bytes_max) = (Vec::new(), None);
+        coordinator.place(Place { upload, first_stripe, stripes, sealed, failed, chunk_bytes_max })
     };
     let first = ask(0, vec![1; 10], Vec::new()).await.expect("ten stripes");
     let again = ask(0, vec![1; 10], Vec::new()).await;
@@ -155,6 +155,7 @@ pub(super) async fn what_does_not_add_up_is_refused(coordinator: &dyn Coordinato
         stripes: vec![1; 65],
         sealed: Vec::new(),
         failed: Vec::new(),
+        chunk_bytes_max: None,
     };
     assert_kind(coordinator.place(huge).await, Kind::Invalid, "more stripes than one call may");
 }

@@ -135,6 +135,7 @@ impl NodeService for Watched {
                     frames.push(frame);
                     self.frames_taken.add_one();
                 }
+                Some(Ok(WritePart::Waiting)) => {}
                 Some(Ok(WritePart::Seal(seal))) => break Ok(seal),
                 Some(Err(error)) => break Err(error),
                 None => break Err(Error::new(Kind::Invalid, "the stream ended without a seal")),
