@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::hint::black_box;
 
-use dfs_core::catalog::{Catalog, ChunkRecord, Command, FileRecord, StripeRecord};
+use dfs_core::catalog::{Catalog, ChunkRecord, Command, FileRecord, RunRecord, StripeRecord};
 use dfs_core::data::digest::{Digest, crc32c};
 use dfs_core::data::frame::{self, FRAME_SIZE, Place};
 use dfs_core::data::stripe::{RowAt, encode_row_into, rebuild_row};
-use dfs_core::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use dfs_core::id::{ClusterId, FileId, FolderId, Handle, NodeId, NodeIndex, Run};
 use dfs_core::name::FileName;
 use dfs_core::placement::{Candidate, PlacementRequest, choose};
 use dfs_core::policy::{
@@ -176,7 +176,7 @@ fn catalog(files: u64) -> Catalog {
     let mut apply =
         |command| drop(catalog.apply(&command, &mut Vec::new()).expect("a good command"));
     apply(Command::Found { cluster: ClusterId([7; 16]), created_ms: 1, policy, placement });
-    apply(Command::OpenEpoch { epoch: Epoch(1) });
+    apply(Command::OpenRun { run: RunRecord::new(Run::new(1, 1), 1), skip_to: None });
     for number in 0..3_u8 {
         apply(Command::SetMember {
             id: NodeId::new(format!("n{number}")).expect("a good id"),

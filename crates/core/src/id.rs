@@ -1,4 +1,4 @@
-//! The identities of things: cluster, node, file, chunk, epoch.
+//! The identities of things: cluster, node, file, chunk, run.
 //!
 //! An identity is never used again for another thing, and none of them is
 //! made here: the coordinator hands out numbers, the environment draws
@@ -27,6 +27,45 @@ pub struct FileId(pub u64);
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 pub struct Epoch(pub u64);
+
+/// 64 random bits that tell apart two runs of one number. 0 is the tag of
+/// every run of a build that drew none.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct RunTag(pub u64);
+
+/// One leadership of one coordinator. A node obeys exactly the run that it
+/// adopted: neither another number, nor the same number with another tag.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Run {
+    /// Its number. A later run of one catalog has a higher one.
+    pub epoch: Epoch,
+    /// Its tag.
+    pub tag: RunTag,
+}
+
+impl Run {
+    /// The run of this number and tag.
+    #[must_use]
+    pub const fn new(epoch: u64, tag: u64) -> Self {
+        Self { epoch: Epoch(epoch), tag: RunTag(tag) }
+    }
+}
+
+/// The place of a locked data folder: equal places on one booted machine are
+/// the same folder, and a copy of the folder has another place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LockPlace {
+    /// The boot of the machine, 128 random bits.
+    pub boot: [u8; 16],
+    /// The device of the lock file.
+    pub device: u64,
+    /// The inode of the lock file.
+    pub inode: u64,
+}
 
 /// 128 random bits that name a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +153,12 @@ impl fmt::Display for FileId {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:08x}", self.epoch, self.tag.0 >> 32)
     }
 }
 

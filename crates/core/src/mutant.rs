@@ -29,6 +29,10 @@ pub enum Mutant {
     CutLastRecord,
     /// A node heeds orders of an epoch that is over.
     StaleEpoch,
+    /// A node takes orders of another run that has the number of its own.
+    EqualEpochs,
+    /// The coordinator counts a lease from the moment of its confirmation.
+    LeaseFromConfirmation,
     /// All copies of a stripe are placed on one node.
     PlaceTwiceOnOneNode,
     /// A copy that the layout does not name is deleted while a named one is
@@ -38,7 +42,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -50,6 +54,8 @@ impl Mutant {
         Self::ForgetGrace,
         Self::CutLastRecord,
         Self::StaleEpoch,
+        Self::EqualEpochs,
+        Self::LeaseFromConfirmation,
         Self::PlaceTwiceOnOneNode,
         Self::TrimEarly,
     ];

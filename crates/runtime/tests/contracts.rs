@@ -71,6 +71,8 @@ impl Cluster {
         let (env, tasks) = self.world.env(folder.path(), None).expect("an empty folder opens");
         let (listener, address) = Self::listen().await;
         let settings = CoordinatorSettings {
+            without: Vec::new(),
+            accepts_older: false,
             address: address.clone(),
             nodes: Vec::new(),
             policy: POLICY,

@@ -8,7 +8,7 @@ use dfs_core::api::{
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal, SealBuilder};
 use dfs_core::data::frame::{self, FRAME_SIZE, Place};
 use dfs_core::data::stripe::{self, RowAt};
-use dfs_core::id::{ClusterId, Epoch, FileId, Handle};
+use dfs_core::id::{ClusterId, FileId, Handle, Run};
 use dfs_core::name::FileName;
 use dfs_core::policy::{Code, Coding, Compression, StripeShape};
 use futures_util::StreamExt;
@@ -46,7 +46,7 @@ pub struct WholeChunk {
 /// A cluster's context for tests that have no coordinator.
 #[must_use]
 pub fn context(cluster: u8, epoch: u64) -> Context {
-    Context { cluster: ClusterId([cluster; 16]), epoch: Epoch(epoch) }
+    Context { cluster: ClusterId([cluster; 16]), run: Run::new(epoch, 1) }
 }
 
 /// Bytes of which about half can be compressed away.

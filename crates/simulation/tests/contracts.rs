@@ -31,6 +31,8 @@ async fn new_node(world: &World, number: u16) -> (Arc<dyn NodeService>, String) 
 async fn new_coordinator(world: &World, number: u16) -> (Arc<dyn CoordinatorService>, String) {
     let host = world.add_host(&format!("c{number}"), 4000 + number);
     let settings = CoordinatorSettings {
+        without: Vec::new(),
+        accepts_older: false,
         address: host.address().to_owned(),
         nodes: Vec::new(),
         policy: POLICY,

@@ -267,8 +267,8 @@ fn a_node_that_is_cut_off_from_its_coordinator_serves_reads_and_takes_no_writes(
         assert!(cluster.get("a").await.expect("n1 serves on") == bytes);
         let chunk = {
             let context = cluster.status().await;
-            let context = dfs_core::api::Context { cluster: context.cluster, epoch: context.epoch };
-            (context, dfs_simulation::sample::chunk(context.cluster, 1 << 40, vec![1; 100]))
+            let context = dfs_core::api::Context { cluster: context.cluster, run: context.run };
+            (context, dfs_simulation::sample::chunk(context.cluster, 1 << 18, vec![1; 100]))
         };
         let node = cluster.client_host().env().peers.node(cluster.host("n1").address());
         let refused = chunk.1.write_to(&*node, chunk.0).await.expect_err("it takes no chunk");

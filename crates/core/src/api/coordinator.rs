@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use super::{
-    Context, CopyState, InventoryChanges, InventoryDigest, NodeInfo, NodeState, PolicyOverrides,
-    Promise, Result, StripeHealth,
+    Allegiance, Context, CopyState, InventoryChanges, InventoryDigest, NodeInfo, NodeState,
+    PolicyOverrides, Promise, Result, StripeHealth,
 };
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, Epoch, FileId, Handle, NodeId, SessionId};
+use crate::id::{ClusterId, FileId, Handle, NodeId, Run, SessionId};
 use crate::name::FileName;
 use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
 
@@ -76,6 +76,11 @@ pub struct Heartbeat {
     pub info: NodeInfo,
     /// True when it asks to become a member (`--join`).
     pub joins: bool,
+    /// The run that it obeys.
+    pub allegiance: Allegiance,
+    /// The number of the last answer of that run that it received in this
+    /// session.
+    pub confirms: Option<u64>,
     /// Its space.
     pub space: NodeSpace,
     /// What it holds, in short.
@@ -101,10 +106,17 @@ pub struct NodeSpace {
 /// The coordinator's answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatReply {
-    /// Cluster and epoch.
+    /// Cluster and run. A node that obeys another run takes nothing else
+    /// from this answer.
     pub context: Context,
     /// The inventory version that the coordinator now knows, if any.
     pub known_version: Option<u64>,
+    /// The number of this answer, for [`Heartbeat::confirms`].
+    pub answer: u64,
+    /// The ledger's last durable commit.
+    pub position: u64,
+    /// Every number below this one may have been handed out.
+    pub numbers_end: u64,
 }
 
 /// The wish to store a file.
@@ -136,7 +148,7 @@ pub enum PutMode {
 /// An upload that may begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadGrant {
-    /// Cluster and epoch for its writes.
+    /// Cluster and run for its writes.
     pub context: Context,
     /// Its id, which becomes the file's.
     pub upload: FileId,
@@ -264,8 +276,11 @@ pub struct Lookup {
 /// A file and where its chunks are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMap {
-    /// Cluster and epoch.
+    /// Cluster and run.
     pub context: Context,
+    /// True when the coordinator does not lead most of its nodes: a later
+    /// version may exist elsewhere.
+    pub may_be_old: bool,
     /// The file. Where the first stripe was not asked for, what it takes and
     /// how it is (from [`FileInfo::chunks`] on) is of these stripes only.
     pub info: FileInfo,
@@ -358,6 +373,9 @@ pub struct ListPage {
     pub entries: Vec<ListEntry>,
     /// Give this as `after` to go on; `None` at the end.
     pub next: Option<String>,
+    /// True when the coordinator does not lead most of its nodes: later names
+    /// may exist elsewhere.
+    pub may_be_old: bool,
 }
 
 /// One line of a listing.
@@ -427,8 +445,17 @@ pub struct Usage {
 pub struct ClusterStatus {
     /// The cluster.
     pub cluster: ClusterId,
-    /// The coordinator's epoch.
-    pub epoch: Epoch,
+    /// The coordinator's run.
+    pub run: Run,
+    /// Members that are leased to this run, and all that are counted.
+    pub leased: u32,
+    /// Members that are counted: all but those that the operator excluded.
+    pub counted: u32,
+    /// Why this coordinator makes no changes, while it makes none.
+    pub makes_no_changes: Option<String>,
+    /// Ranges of handles that a later copy of this catalog may have handed
+    /// out: first handle, and the first behind it. Their chunks are kept.
+    pub kept_handles: Vec<(Handle, Handle)>,
     /// The coordinator's program.
     pub version: String,
     /// Now, by the coordinator's wall clock, ms since 1970.

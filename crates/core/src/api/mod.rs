@@ -13,6 +13,7 @@ pub use error::{Error, Kind, Result};
 pub use node::*;
 
 // What the floors below define and messages carry.
+pub use crate::catalog::Told;
 pub use crate::health::NodeState;
 pub use crate::placement::Promise;
 pub use crate::policy::PolicyOverrides;

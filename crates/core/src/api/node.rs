@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
-use super::{HeldChunk, Result};
+use super::{HeldChunk, Result, Told};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, Epoch, FolderId, Handle, NodeId, SessionId};
+use crate::id::{ClusterId, FolderId, Handle, NodeId, Run, SessionId};
 
 /// The most handles in one [`NodeService::delete_chunks`] or
 /// [`NodeService::inventory`] page.
@@ -19,9 +19,22 @@ pub const HANDLES_PER_CALL_MAX: usize = 4096;
 /// What a node does for others.
 #[async_trait]
 pub trait NodeService: Send + Sync {
-    /// The coordinator takes the node into its cluster, or says hello anew.
-    /// The node remembers cluster and epoch and begins its heartbeats.
+    /// Tells who the node is and which run it obeys. Changes nothing.
+    async fn hello(&self) -> Result<Hello>;
+
+    /// A run takes the node over, or says hello anew. The node remembers
+    /// cluster and run durably, is leased to the run, and begins its
+    /// heartbeats.
+    ///
+    /// # Errors
+    /// `StaleEpoch` when the request does not name the run that the node
+    /// obeys as the one that it replaces, or its number does not rise;
+    /// `Unavailable` while the node is leased to another run.
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo>;
+
+    /// Ends the lease of a run that stops politely, so that another one may
+    /// adopt the node at once.
+    async fn release(&self, context: Context) -> Result<()>;
 
     /// Takes one chunk: its frames in order, then its seal. Returns once the
     /// chunk is durable. A stream that ends without a seal leaves nothing.
@@ -54,18 +67,52 @@ pub trait NodeService: Send + Sync {
 pub struct Context {
     /// The cluster.
     pub cluster: ClusterId,
-    /// The epoch that the speaker knows. Readers, which change nothing, are
-    /// served whatever it is.
-    pub epoch: Epoch,
+    /// The run that the speaker belongs to. Readers, which change nothing,
+    /// are served whatever it is.
+    pub run: Run,
 }
 
-/// The coordinator's hello.
+/// The order by which a run takes a node over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopt {
-    /// Cluster and epoch.
+    /// Cluster and run.
     pub context: Context,
     /// Where the coordinator listens, for heartbeats.
     pub coordinator: String,
+    /// The run that the node obeys now and that this one replaces.
+    pub replaces: Run,
+    /// True when the replaced run is known to have ended, so that its lease
+    /// need not end first.
+    pub has_ended: bool,
+    /// The ledger's last durable commit.
+    pub position: u64,
+    /// Every number below this one may have been handed out.
+    pub numbers_end: u64,
+}
+
+/// A node's answer to a hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The node.
+    pub info: NodeInfo,
+    /// The run that it obeys.
+    pub allegiance: Allegiance,
+}
+
+/// Which run a node obeys, and what that run told it last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allegiance {
+    /// The run that it adopted, and the last commit that it was told of; run
+    /// 0 where it adopted none.
+    pub told: Told,
+    /// When it adopted that run, ms since 1970 by its own clock.
+    pub since_ms: u64,
+    /// Where that run's coordinator listens.
+    pub coordinator: Option<String>,
+    /// The first number above all that it was told of or holds.
+    pub numbers_end: u64,
+    /// Milliseconds for which it is still leased to that run.
+    pub leased_ms: u64,
 }
 
 /// Who a node is.
@@ -93,7 +140,7 @@ pub struct NodeInfo {
 /// What begins a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteHeader {
-    /// Cluster and epoch of the upload.
+    /// Cluster and run of the upload.
     pub context: Context,
     /// What the chunk is; stored with it.
     pub chunk: ChunkHeader,

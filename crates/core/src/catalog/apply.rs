@@ -3,9 +3,12 @@
 use super::change::Change;
 use super::check::check_spec;
 use super::command::Command;
-use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
+use super::record::{
+    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+};
 use super::refusal::Refusal;
 use super::state::Catalog;
+use crate::catalog::NUMBERS_PER_BLOCK;
 use crate::id::{Epoch, Handle, NodeIndex};
 use crate::name::FileName;
 
@@ -68,11 +71,13 @@ impl Catalog {
         let cluster = self.cluster.as_ref().ok_or(Refusal::NotFounded)?;
         match command {
             Command::Found { .. } => Err(Refusal::AlreadyFounded(cluster.cluster)),
-            Command::OpenEpoch { epoch } => {
-                if *epoch <= cluster.epoch {
-                    return Err(Refusal::StaleEpoch { epoch: *epoch, current: cluster.epoch });
+            Command::OpenRun { run, skip_to } => self.open_run(cluster, run, *skip_to, rows),
+            Command::ReleaseForeign { start } => {
+                if !self.foreign.contains_key(start) {
+                    return Err(Refusal::NotForeign(*start));
                 }
-                put_cluster(cluster, rows, |row| row.epoch = *epoch)
+                rows.push(Change::DeleteForeign(*start));
+                Ok(Outcome::default())
             }
             Command::SetPolicy { policy, placement } => {
                 check_spec(policy)?;
@@ -109,6 +114,37 @@ impl Catalog {
                 self.set_copies(*handle, expected, copies, rows)
             }
         }
+    }
+
+    fn open_run(
+        &self,
+        cluster: &ClusterRecord,
+        run: &RunRecord,
+        skip_to: Option<u64>,
+        rows: &mut Vec<Change>,
+    ) -> Result<Outcome, Refusal> {
+        let (epoch, current) = (run.run.epoch, cluster.epoch);
+        let last = self.runs.last_key_value().map(|(_, last)| last.first_position);
+        if epoch <= current || last.is_some_and(|last| run.first_position <= last) {
+            return Err(Refusal::StaleEpoch { epoch, current });
+        }
+        let next_number = skip_to.unwrap_or(cluster.next_number);
+        if next_number < cluster.next_number {
+            let (proposed, current) = (next_number, cluster.next_number);
+            return Err(Refusal::NumbersFall { proposed, current });
+        }
+        if skip_to.is_some() {
+            // The last block that this copy knows of may have been in use in
+            // the later one too.
+            let start = cluster.next_number.saturating_sub(NUMBERS_PER_BLOCK);
+            let (end, since_ms) = (next_number, run.started_ms);
+            rows.push(Change::PutForeign(ForeignRange { start, end, since_ms }));
+        }
+        rows.push(Change::PutRun(run.clone()));
+        put_cluster(cluster, rows, |row| {
+            row.epoch = epoch;
+            row.next_number = next_number;
+        })
     }
 
     fn set_member(

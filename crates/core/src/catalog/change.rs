@@ -1,6 +1,8 @@
 //! What a command changed, row by row.
 
-use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
+use super::record::{
+    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+};
 use crate::id::{FileId, Handle};
 
 /// One row that came, changed or went. Those of one command are in an order
@@ -9,6 +11,12 @@ use crate::id::{FileId, Handle};
 pub enum Change {
     /// What the catalog knows of itself.
     PutCluster(ClusterRecord),
+    /// A run, by its number.
+    PutRun(RunRecord),
+    /// Numbers of another copy of the catalog, by the first of them.
+    PutForeign(ForeignRange),
+    /// Numbers that an operator released, by the first of them.
+    DeleteForeign(u64),
     /// A member, by its index.
     PutMember(MemberRecord),
     /// A file, by its id. Its name is part of the row.

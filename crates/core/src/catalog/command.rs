@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{FileRecord, StripeRecord};
-use crate::id::{ClusterId, Epoch, FolderId, Handle, NodeId, NodeIndex};
+use super::record::{FileRecord, RunRecord, StripeRecord};
+use crate::id::{ClusterId, FolderId, Handle, NodeId, NodeIndex};
 use crate::name::FileName;
 use crate::policy::{PlacementStrategy, PolicySpec};
 
@@ -23,10 +23,19 @@ pub enum Command {
         /// Its placement.
         placement: PlacementStrategy,
     },
-    /// A coordinator starts; `epoch` is higher than all before.
-    OpenEpoch {
-        /// The new epoch.
-        epoch: Epoch,
+    /// A coordinator starts; its run's number is higher than all before.
+    OpenRun {
+        /// The new run.
+        run: RunRecord,
+        /// On an older copy of the catalog: the number to continue with. All
+        /// numbers that the later copy may have handed out lie below, and
+        /// become foreign.
+        skip_to: Option<u64>,
+    },
+    /// Ends the protection of foreign numbers.
+    ReleaseForeign {
+        /// The first number of the range.
+        start: u64,
     },
     /// Sets what files get that ask for nothing else.
     SetPolicy {

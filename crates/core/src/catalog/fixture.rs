@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::record::{ChunkRecord, FileRecord, StripeRecord};
+use super::record::{ChunkRecord, FileRecord, RunRecord, StripeRecord};
 use super::{Catalog, Change, Command};
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{ClusterId, FileId, FolderId, Handle, NodeId, NodeIndex, Run};
 use crate::name::FileName;
 use crate::policy::{
     Code, Coding, Compression, ParitySpec, PlacementStrategy, Policy, PolicySpec, StripeShape,
@@ -18,6 +18,11 @@ pub(crate) const RS: Coding = Coding { code: Code::ReedSolomon, data: 4, parity:
 
 pub(crate) fn name(text: &str) -> FileName {
     FileName::new(text).expect("tests use good names")
+}
+
+pub(crate) fn opened_run(epoch: u64) -> Command {
+    let run = RunRecord::new(Run::new(epoch, epoch), epoch);
+    Command::OpenRun { run, skip_to: None }
 }
 
 pub(crate) fn found() -> Command {
@@ -47,7 +52,7 @@ pub(crate) fn member(number: u8) -> Command {
 
 /// What makes an empty catalog one with six members and many numbers.
 pub(crate) fn opening() -> Vec<Command> {
-    let mut commands = vec![found(), Command::OpenEpoch { epoch: Epoch(1) }];
+    let mut commands = vec![found(), opened_run(1)];
     commands.extend((0..6).map(member));
     commands.push(Command::ReserveNumbers { next_number: 100_000 });
     commands
@@ -219,7 +224,7 @@ impl Wish {
                 capacity: u64::from(folder),
                 replaces,
             },
-            Self::Epoch { epoch } => Command::OpenEpoch { epoch: Epoch(epoch) },
+            Self::Epoch { epoch } => opened_run(epoch),
             Self::Reserve { more } => Command::ReserveNumbers { next_number: 99_995 + more },
             Self::Policy { replication } => {
                 let Command::Found { mut policy, .. } = found() else { unreachable!() };

@@ -14,6 +14,7 @@ mod change;
 mod check;
 mod command;
 mod few;
+mod lineage;
 mod list;
 mod query;
 mod record;
@@ -25,6 +26,7 @@ pub use apply::{Outcome, RemovedFile};
 pub use change::Change;
 pub use command::Command;
 pub use few::{Copies, Firsts};
+pub use lineage::{Kinship, Told};
 pub use list::{Listed, Listing, Page};
 pub use record::*;
 pub use refusal::{Reaction, Refusal};
@@ -33,6 +35,8 @@ pub use state::{Catalog, Totals};
 
 /// The longest address of a member, in bytes.
 pub const ADDRESS_LENGTH_MAX: usize = 256;
+/// Numbers that a coordinator sets aside at once.
+pub const NUMBERS_PER_BLOCK: u64 = 1 << 16;
 /// The longest name of a zone, in bytes.
 pub const ZONE_LENGTH_MAX: usize = 64;
 /// The most stripes of one file.

@@ -194,6 +194,8 @@ fn compare(catalog: &Catalog, model: &Model) {
 fn rows(catalog: &Catalog) -> Rows {
     Rows {
         cluster: catalog.cluster().cloned(),
+        runs: catalog.runs().cloned().collect(),
+        foreign: catalog.foreign().copied().collect(),
         members: catalog.members().cloned().collect(),
         files: catalog.files_under("").cloned().collect(),
         stripes: catalog.stripes().map(|(stripe, _)| stripe.clone()).collect(),

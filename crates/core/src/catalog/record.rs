@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::few::{Copies, Firsts};
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, LockPlace, NodeId, NodeIndex, Run};
 use crate::name::FileName;
 use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
 
@@ -26,6 +26,44 @@ pub struct ClusterRecord {
     pub placement: PlacementStrategy,
     /// The index that the next new member gets.
     pub next_index: NodeIndex,
+}
+
+/// One run of one coordinator that led this catalog. All of them, in order,
+/// are the catalog's lineage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The run.
+    pub run: Run,
+    /// The ledger's first commit of the run. The run before ended below it.
+    pub first_position: u64,
+    /// When it started, ms since 1970.
+    pub started_ms: u64,
+    /// The place of its locked folder, where that is known.
+    pub place: Option<LockPlace>,
+    /// True when an operator started it on an older copy of the catalog: runs
+    /// of lower numbers that are not in the lineage are passed over.
+    pub accepts_older: bool,
+}
+
+impl RunRecord {
+    /// A run that goes on from the run before, at ledger commit
+    /// `first_position`. The time and the place are not known.
+    #[must_use]
+    pub fn new(run: Run, first_position: u64) -> Self {
+        Self { run, first_position, started_ms: 0, place: None, accepts_older: false }
+    }
+}
+
+/// Numbers that another copy of this catalog may have handed out. Chunks with
+/// such handles that no file names are kept until an operator releases them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignRange {
+    /// The first number.
+    pub start: u64,
+    /// The first number behind it.
+    pub end: u64,
+    /// When it was recorded, ms since 1970.
+    pub since_ms: u64,
 }
 
 /// A node that belongs to the cluster.

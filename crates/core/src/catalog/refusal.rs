@@ -30,6 +30,9 @@ pub enum Refusal {
         /// The first free number.
         current: u64,
     },
+    /// A range of foreign numbers that is not there.
+    #[error("no range of kept chunks begins at handle {0}")]
+    NotForeign(u64),
     /// A number that was never set aside.
     #[error("number {number} was not set aside: the first free number is {next_number}")]
     NotReserved {
@@ -216,7 +219,7 @@ impl Refusal {
     #[must_use]
     pub fn reaction(&self) -> Reaction {
         match self {
-            Self::NotFound(_) | Self::NoChunk(_) => Reaction::NotFound,
+            Self::NotFound(_) | Self::NoChunk(_) | Self::NotForeign(_) => Reaction::NotFound,
             Self::Exists(_) | Self::FileInTheWay { .. } | Self::IsFolder { .. } => Reaction::Exists,
             Self::Superseded { .. } => Reaction::Exists,
             Self::LayoutChanged(_) => Reaction::Retry,

@@ -2,16 +2,22 @@
 
 use super::change::Change;
 use super::check::check_cluster;
-use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
+use super::record::{
+    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+};
 use super::refusal::Refusal;
 use super::state::Catalog;
-use crate::id::{FileId, Handle, NodeIndex};
+use crate::id::{Epoch, FileId, Handle, NodeIndex, Run};
 
 /// All rows of a catalog, in any order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
     /// What the catalog knows of itself; `None` before it is founded.
     pub cluster: Option<ClusterRecord>,
+    /// Its lineage; empty before a build that keeps one led it.
+    pub runs: Vec<RunRecord>,
+    /// Numbers that another copy may have handed out.
+    pub foreign: Vec<ForeignRange>,
     /// The members.
     pub members: Vec<MemberRecord>,
     /// The files.
@@ -26,6 +32,9 @@ pub enum Misfit {
     /// The cluster's row breaks a rule.
     #[error("the cluster's row: {0}")]
     Cluster(Refusal),
+    /// A run that does not follow on the one before.
+    #[error("the row of run {0}: it does not follow on the run before it")]
+    Run(Run),
     /// There are rows, but no cluster.
     #[error("there are members, files or stripes, but no cluster's row")]
     NoCluster,
@@ -81,13 +90,20 @@ impl Catalog {
     pub fn restore(rows: Rows) -> Result<Self, Misfit> {
         let mut catalog = Self::default();
         let Some(cluster) = rows.cluster else {
-            let is_empty =
-                rows.members.is_empty() && rows.files.is_empty() && rows.stripes.is_empty();
+            let is_empty = rows.members.is_empty()
+                && rows.files.is_empty()
+                && rows.stripes.is_empty()
+                && rows.runs.is_empty()
+                && rows.foreign.is_empty();
             return if is_empty { Ok(catalog) } else { Err(Misfit::NoCluster) };
         };
         check_cluster(&cluster).map_err(Misfit::Cluster)?;
-        let next_index = cluster.next_index;
+        let (next_index, epoch) = (cluster.next_index, cluster.epoch);
         catalog.enact(Change::PutCluster(cluster));
+        catalog.restore_runs(rows.runs, epoch)?;
+        for range in rows.foreign {
+            catalog.enact(Change::PutForeign(range));
+        }
         for member in rows.members {
             catalog.restore_member(member, next_index)?;
         }
@@ -100,6 +116,27 @@ impl Catalog {
         }
         catalog.pack();
         Ok(catalog)
+    }
+
+    /// Takes the lineage in. Its last run is the cluster's latest; there is
+    /// none where no build has written one yet.
+    fn restore_runs(&mut self, mut runs: Vec<RunRecord>, latest: Epoch) -> Result<(), Misfit> {
+        runs.sort_unstable_by_key(|run| run.run.epoch);
+        let mut before: Option<&RunRecord> = None;
+        for (place, run) in runs.iter().enumerate() {
+            let rises = before.is_none_or(|before| {
+                before.run.epoch < run.run.epoch && before.first_position < run.first_position
+            });
+            let is_last = place + 1 == runs.len();
+            if !rises || (is_last && run.run.epoch != latest) {
+                return Err(Misfit::Run(run.run));
+            }
+            before = Some(run);
+        }
+        for run in runs {
+            self.enact(Change::PutRun(run));
+        }
+        Ok(())
     }
 
     fn restore_member(

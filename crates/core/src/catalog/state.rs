@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::change::Change;
-use super::record::{ClusterRecord, FileRecord, MemberRecord, StripeRecord};
+use super::record::{
+    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+};
 use crate::block_map::BlockMap;
-use crate::id::{FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
 use crate::name::FileName;
 
 /// All that is known of files, stripes and members. Empty until founded.
@@ -15,6 +17,8 @@ use crate::name::FileName;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     pub(super) cluster: Option<ClusterRecord>,
+    pub(super) runs: BTreeMap<Epoch, RunRecord>,
+    pub(super) foreign: BTreeMap<u64, ForeignRange>,
     pub(super) members: BTreeMap<NodeIndex, MemberRecord>,
     pub(super) indexes: BTreeMap<NodeId, NodeIndex>,
     pub(super) folders: BTreeMap<FolderId, NodeIndex>,
@@ -89,6 +93,9 @@ impl Catalog {
     pub(super) fn enact(&mut self, change: Change) {
         match change {
             Change::PutCluster(cluster) => self.cluster = Some(cluster),
+            Change::PutRun(run) => drop(self.runs.insert(run.run.epoch, run)),
+            Change::PutForeign(range) => drop(self.foreign.insert(range.start, range)),
+            Change::DeleteForeign(start) => drop(self.foreign.remove(&start)),
             Change::PutMember(member) => self.put_member(member),
             Change::PutFile(file) => self.put_file(file),
             Change::DeleteFile(id) => self.delete_file(id),

@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use super::*;
-use crate::id::{Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{FileId, FolderId, Handle, NodeId, NodeIndex};
 use crate::policy::Policy;
 
 fn apply(catalog: &mut Catalog, command: &Command) -> Result<Outcome, Refusal> {
@@ -30,9 +30,9 @@ fn nothing_goes_before_the_founding_and_it_happens_once() {
 #[test]
 fn epochs_and_numbers_only_rise() {
     let mut catalog = opened();
-    refused(&mut catalog, &Command::OpenEpoch { epoch: Epoch(1) }, "not above 1");
-    apply(&mut catalog, &Command::OpenEpoch { epoch: Epoch(5) }).expect("higher");
-    refused(&mut catalog, &Command::OpenEpoch { epoch: Epoch(4) }, "another coordinator");
+    refused(&mut catalog, &opened_run(1), "not above 1");
+    apply(&mut catalog, &opened_run(5)).expect("higher");
+    refused(&mut catalog, &opened_run(4), "another coordinator");
     refused(&mut catalog, &Command::ReserveNumbers { next_number: 99_999 }, "below");
     let mut changes = Vec::new();
     let same = Command::ReserveNumbers { next_number: 100_000 };
@@ -227,6 +227,8 @@ fn rows_that_do_not_fit_are_refused_by_name() {
     let base = opened();
     let rows = || Rows {
         cluster: base.cluster().cloned(),
+        runs: base.runs().cloned().collect(),
+        foreign: Vec::new(),
         members: base.members().cloned().collect(),
         files: vec![file.clone()],
         stripes: stripes.clone(),
@@ -235,8 +237,13 @@ fn rows_that_do_not_fit_are_refused_by_name() {
     assert_eq!(good.totals().files, 1);
     assert_eq!(Catalog::restore(Rows::default()), Ok(Catalog::default()));
     type Spoil = fn(&mut Rows);
-    let refusals: [(&str, Spoil); 9] = [
+    let refusals: [(&str, Spoil); 11] = [
         ("no cluster's row", |rows| rows.cluster = None),
+        ("row of run 3-", |rows| rows.runs[0].run.epoch.0 = 3),
+        ("row of run 1-", |rows| {
+            let run = crate::id::Run::new(0, 9);
+            rows.runs.push(RunRecord::new(run, rows.runs[0].first_position));
+        }),
         ("row of member 9: its index", |rows| rows.members[0].index = NodeIndex(9)),
         ("row of member 1: another member", |rows| rows.members[1].id = rows.members[0].id.clone()),
         ("row of member 1: data folder", |rows| rows.members[1].folder = rows.members[0].folder),

@@ -51,6 +51,9 @@ pub struct CopyLeft {
 /// A get that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetSummary {
+    /// True when the coordinator did not lead most of its nodes: a later
+    /// version may exist elsewhere.
+    pub may_be_old: bool,
     /// The file.
     pub info: FileInfo,
     /// Bytes handed to the sink.

@@ -11,6 +11,7 @@
 //! the door closes for good: no reads, no writes, until the process starts
 //! anew from the ledger.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(crate) struct Door {
     catalog: Arc<RwLock<Applied>>,
     queue: mpsc::Sender<Proposal>,
     durable: Published<Durable>,
+    /// The ledger's last durable commit.
+    position: Arc<AtomicU64>,
 }
 
 /// The catalog and how many batches it holds.
@@ -66,6 +69,12 @@ enum Durable {
     Failed(String),
 }
 
+/// How others learn how far the ledger is.
+struct Told {
+    progress: Publisher<Durable>,
+    position: Arc<AtomicU64>,
+}
+
 /// Who proposed, and what came of it.
 type Answer = (oneshot::Sender<Result<Outcome>>, std::result::Result<Outcome, Refusal>);
 
@@ -86,8 +95,15 @@ impl Door {
         let (queue, waiting) = mpsc::channel(if is_small { 1 } else { QUEUE_COMMANDS_MAX });
         let progress = Publisher::new(Durable::Batches(0));
         let durable = progress.published();
-        env.spawn(commit_batches(env.clone(), ledger, catalog.clone(), waiting, progress));
-        Self { catalog, queue, durable }
+        let position = Arc::new(AtomicU64::new(ledger.durable_position()));
+        let told = Told { progress, position: position.clone() };
+        env.spawn(commit_batches(env.clone(), ledger, catalog.clone(), waiting, told));
+        Self { catalog, queue, durable, position }
+    }
+
+    /// The ledger's last durable commit.
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
     }
 
     /// Proposes a command; returns once it is durable.
@@ -230,7 +246,7 @@ async fn commit_batches(
     mut ledger: Ledger,
     catalog: Arc<RwLock<Applied>>,
     mut waiting: mpsc::Receiver<Proposal>,
-    progress: Publisher<Durable>,
+    told: Told,
 ) {
     let mut batch = Vec::new();
     let mut is_behind = false;
@@ -287,10 +303,11 @@ async fn commit_batches(
             tracing::error!(%error, "the catalog could not be made durable");
             // Those who wait learn it from the closed door, not from here:
             // whether their command will be there after a start is unknown.
-            progress.set(Durable::Failed(error.to_string()));
+            told.progress.set(Durable::Failed(error.to_string()));
             return;
         }
-        progress.set(Durable::Batches(batches));
+        told.position.store(ledger.durable_position(), Ordering::Relaxed);
+        told.progress.set(Durable::Batches(batches));
         for (answer, outcome) in answers {
             // A proposer that gave up waiting does not undo the command.
             let _ = answer.send(outcome.map_err(Error::from));

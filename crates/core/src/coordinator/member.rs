@@ -12,18 +12,16 @@ use futures_util::future::join_all;
 use super::role::Coordinator;
 use super::survey::SLICE_PAUSE;
 use crate::api::{
-    Adopt, CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState,
-    Result, Target,
+    CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState, Result,
+    Target,
 };
 use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
-use crate::health::{HEARTBEAT_INTERVAL, Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
+use crate::health::{Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
 use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
 use crate::presence::{Known, Presence, Pulled};
 
-/// How long a hello may take.
-const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often inventories that differ are fetched.
 const PULL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one page of an inventory may take.
@@ -275,75 +273,23 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Says hello to nodes that were named or are members and do not speak.
-    pub(super) async fn adopt_nodes(self: Arc<Self>) {
-        let mut reported = BTreeMap::new();
-        loop {
-            let hellos = self.silent_addresses().into_iter().map(|address| {
-                let coordinator = self.clone();
-                async move {
-                    let outcome = coordinator.adopt_node(&address).await;
-                    (address, outcome)
-                }
-            });
-            for (address, outcome) in join_all(hellos).await {
-                match outcome {
-                    Ok(()) => drop(reported.remove(&address)),
-                    Err(error) => report_once(&mut reported, address, &error),
-                }
-            }
-            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
-        }
-    }
-
-    fn silent_addresses(&self) -> Vec<String> {
-        let now_ms = self.now_ms();
-        let state = self.state();
-        let speaks = |live: &Live| live.health.state(now_ms) == NodeState::Online;
-        let spoken: Vec<&str> = (state.members.iter())
-            .filter(|(_, live)| speaks(live))
-            .map(|(_, live)| live.address.as_str())
-            .collect();
-        let members = state.members.iter().map(|(_, live)| live.address.clone());
-        let mut silent: Vec<String> = (self.settings.nodes.iter().cloned().chain(members))
-            .filter(|address| !spoken.contains(&address.as_str()))
-            .collect();
-        silent.sort_unstable();
-        silent.dedup();
-        silent
-    }
-
-    async fn adopt_node(&self, address: &str) -> Result<()> {
-        let node = self.env.peers.node(address);
-        let hello = Adopt { context: self.context, coordinator: self.settings.address.clone() };
-        let answer = tokio::time::timeout(ADOPT_TIMEOUT, node.adopt(hello)).await;
-        let info = answer.map_err(|_| {
-            Error::new(Kind::Unavailable, format!("the node at {address} does not answer"))
-        })??;
-        self.register(&info, None).await.map(|_| ())
-    }
-
     /// See [`crate::api::CoordinatorService::heartbeat`].
     pub(super) async fn hear(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
         let info = &heartbeat.info;
-        match info.cluster {
-            Some(cluster) if cluster != self.context.cluster => {
-                return Err(Error::new(
-                    Kind::WrongIdentity,
-                    format!(
-                        "node {} belongs to cluster {cluster}, this is {}: start it with an empty \
-                         data folder, or with the coordinator of its own cluster",
-                        info.id, self.context.cluster
-                    ),
-                ));
+        if info.cluster.is_none() && !heartbeat.joins {
+            return Err(Error::new(
+                Kind::WrongIdentity,
+                format!("node {} is in no cluster: start it with --join", info.id),
+            ));
+        }
+        let obeys_us = heartbeat.allegiance.told.run == self.context.run;
+        if !obeys_us {
+            self.check_kin(info, &heartbeat.allegiance)?;
+            if info.cluster.is_none() {
+                self.register(info, Some(heartbeat.space)).await?;
             }
-            None if !heartbeat.joins => {
-                return Err(Error::new(
-                    Kind::WrongIdentity,
-                    format!("node {} is in no cluster: start it with --join", info.id),
-                ));
-            }
-            _ => {}
+            self.adopt_soon(info.address.clone());
+            return Ok(self.reply(0, None));
         }
         let index = self.register(info, Some(heartbeat.space)).await?;
         let now_ms = self.now_ms();
@@ -361,11 +307,32 @@ impl Coordinator {
         let (session, digest) = (info.session, &heartbeat.digest);
         let known_version = members.presence.hear(index, session, digest, changes, now_ms);
         live.wants_inventory = known_version.is_none();
-        Ok(HeartbeatReply { context: self.context, known_version })
+        drop(state);
+        let answer = self.renew_lease(index, session, heartbeat.confirms);
+        Ok(self.reply(answer, known_version))
+    }
+
+    fn reply(&self, answer: u64, known_version: Option<u64>) -> HeartbeatReply {
+        HeartbeatReply {
+            context: self.context,
+            known_version,
+            answer,
+            position: self.door.position(),
+            numbers_end: self.numbers_end(),
+        }
+    }
+
+    /// The first number that was not set aside yet.
+    pub(super) fn numbers_end(&self) -> u64 {
+        self.door.peek(|catalog| catalog.cluster().map_or(0, |cluster| cluster.next_number))
     }
 
     /// Makes sure that the catalog knows a node as it is now.
-    async fn register(&self, info: &NodeInfo, space: Option<NodeSpace>) -> Result<NodeIndex> {
+    pub(super) async fn register(
+        &self,
+        info: &NodeInfo,
+        space: Option<NodeSpace>,
+    ) -> Result<NodeIndex> {
         let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
         if let Some(member) = &known {
             self.check_not_doubled(member, info)?;
@@ -390,6 +357,11 @@ impl Coordinator {
             let live = &mut self.state().members.live;
             live.entry(member.index).or_insert_with(|| Live::new(now_ms, &info.address));
             return Ok(member.index);
+        }
+        if known.is_none() {
+            // A run that does not lead its members must not find new ones to
+            // lead.
+            self.wait_to_lead().await?;
         }
         let command = Command::SetMember {
             id: info.id.clone(),
@@ -586,11 +558,4 @@ fn note(live: &Live, now_ms: u64) -> Option<String> {
 
 fn is_close(one: u64, other: u64) -> bool {
     one.abs_diff(other) <= one / CAPACITY_CHANGE_DIVISOR && (one == 0) == (other == 0)
-}
-
-fn report_once(reported: &mut BTreeMap<String, String>, address: String, error: &Error) {
-    if reported.get(&address) != Some(&error.message) {
-        tracing::warn!(%address, reason = %error.message, "a node could not be adopted");
-        reported.insert(address, error.message.clone());
-    }
 }

@@ -4,13 +4,17 @@
 //!   they saw.
 //! - `upload`, `put`: uploads under way, from `begin_put` to `commit`.
 //! - `read`: lookups, listings, sizes. `namespace`: remove and rename.
-//! - `member`: adoption, heartbeats, inventories, identities.
+//! - `adopt`: how nodes come under this run. `lead`: whether it may
+//!   acknowledge changes. `member`: heartbeats, inventories, identities.
 //! - `survey`, `mend`, `sweep`, `trim`: how the stripes are; rebuilding what is
 //!   missing; deleting what nothing refers to; deleting surplus copies.
 //! - `stall`: what a standstill of the coordinator's own says of nobody else.
 //! - `status`: the cluster on one page.
 
+mod adopt;
 mod door;
+mod elder;
+mod lead;
 mod member;
 mod mend;
 mod namespace;

@@ -14,6 +14,9 @@ const ROWS_PER_COMMAND_MAX: usize = 4096;
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::remove`].
     pub(super) async fn remove_files(&self, request: Remove) -> Result<Removed> {
+        if !request.is_dry_run {
+            self.wait_to_lead().await?;
+        }
         if !request.is_recursive {
             let name = FileName::new(request.path).map_err(invalid)?;
             let size = self
@@ -22,7 +25,7 @@ impl Coordinator {
                 .await?
                 .ok_or_else(|| not_found(&name))?;
             if !request.is_dry_run {
-                self.door.submit(Command::RemoveFiles { names: vec![name] }).await?;
+                self.change(Command::RemoveFiles { names: vec![name] }).await?;
             }
             return Ok(Removed { files: 1, bytes: size });
         }
@@ -51,7 +54,7 @@ impl Coordinator {
             removed.bytes += page.iter().map(|(_, size)| size).sum::<u64>();
             if !request.is_dry_run {
                 let names = page.into_iter().map(|(name, _)| name).collect();
-                self.door.submit(Command::RemoveFiles { names }).await?;
+                self.change(Command::RemoveFiles { names }).await?;
             }
         }
         if removed.files == 0 {
@@ -67,7 +70,7 @@ impl Coordinator {
     pub(super) async fn rename_file(&self, request: Rename) -> Result<()> {
         let replace = request.mode == PutMode::Replace;
         let command = Command::Rename { from: request.from, to: request.to, replace };
-        self.door.submit(command).await.map(|_| ())
+        self.change(command).await.map(|_| ())
     }
 }
 

@@ -7,10 +7,7 @@ use std::sync::Mutex;
 
 use super::door::Door;
 use crate::api::{Error, Result};
-use crate::catalog::Command;
-
-/// Numbers set aside at once.
-const BLOCK: u64 = 1 << 16;
+use crate::catalog::{Command, NUMBERS_PER_BLOCK};
 
 /// Where numbers come from.
 #[derive(Debug)]
@@ -41,7 +38,7 @@ impl Numbers {
                     range.next += count;
                     return Ok(first);
                 }
-                range.end.max(range.next) + count.max(BLOCK)
+                range.end.max(range.next) + count.max(NUMBERS_PER_BLOCK)
             };
             // Two at once ask for the same block: one of them sets it aside,
             // the other is refused and finds it there.

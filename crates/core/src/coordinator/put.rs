@@ -26,6 +26,7 @@ const PROMISED_PER_STEP_MAX: usize = 1024;
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::begin_put`].
     pub(super) async fn begin_upload(&self, request: BeginPut) -> Result<UploadGrant> {
+        self.check_hindrance()?;
         let replace = request.mode == PutMode::Replace;
         let check = |catalog: &Catalog| {
             catalog.check_new_name(&request.name, replace)?;
@@ -58,6 +59,8 @@ impl Coordinator {
             }
             _ => None,
         };
+        // A placement that is impossible is told first: it names the fix.
+        self.wait_to_lead().await.inspect_err(|_| self.state().uploads.release(upload))?;
         Ok(UploadGrant { context: self.context, upload, policy, first })
     }
 
@@ -231,6 +234,7 @@ impl Coordinator {
     /// See [`crate::api::CoordinatorService::commit`].
     pub(super) async fn commit_upload(&self, request: Commit) -> Result<Committed> {
         let id = request.upload;
+        self.wait_to_lead().await?;
         if let Some(committed) = self.committed_before(id).await? {
             // The answer to the first commit was lost on its way.
             return Ok(committed);
@@ -270,7 +274,7 @@ impl Coordinator {
             coordinator.note_promised(&command).await;
             let other = coordinator.clone();
             let look = move |catalog: &Catalog| other.count(catalog, id);
-            let outcome = coordinator.door.submit_and_see(command, look).await;
+            let outcome = coordinator.change_and_see(command, look).await;
             coordinator.state().uploads.release(id);
             // Who asked may be gone.
             let _ = sender.send(outcome);

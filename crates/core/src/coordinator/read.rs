@@ -22,6 +22,7 @@ const STRIPES_PER_STEP_MAX: usize = 1024;
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::lookup`].
     pub(super) async fn look_up(&self, request: Lookup) -> Result<FileMap> {
+        self.check_answers()?;
         let name = &request.name;
         let now_ms = self.now_ms();
         let found = self.door.read(|catalog| {
@@ -47,7 +48,8 @@ impl Coordinator {
         });
         let (counting, stripes) = found.await??;
         let info = self.finish(counting).await?;
-        Ok(FileMap { context: self.context, info, stripes })
+        let may_be_old = self.may_be_old().await;
+        Ok(FileMap { context: self.context, may_be_old, info, stripes })
     }
 
     /// Begins to tell of file `id` in short, where `catalog` has it.
@@ -60,6 +62,7 @@ impl Coordinator {
 
     /// See [`crate::api::CoordinatorService::list`].
     pub(super) async fn list_names(&self, request: List) -> Result<ListPage> {
+        self.check_answers()?;
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let limit = limit.clamp(1, ENTRIES_PER_PAGE_MAX);
         let mut listing =
@@ -88,7 +91,7 @@ impl Coordinator {
             Some(ListEntry::Folder { prefix, .. }) => Some(prefix.clone()),
             None => None,
         };
-        Ok(ListPage { entries, next })
+        Ok(ListPage { entries, next, may_be_old: self.may_be_old().await })
     }
 
     /// Goes on with a listing, `entries_max` lines at most.
@@ -109,6 +112,7 @@ impl Coordinator {
 
     /// See [`crate::api::CoordinatorService::usage`].
     pub(super) async fn usage_under(&self, prefix: String) -> Result<Usage> {
+        self.check_answers()?;
         let (mut totals, mut after) = (Totals::default(), None);
         let seen = loop {
             let (last, seen) = self.door.look(|catalog| {

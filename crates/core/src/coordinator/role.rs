@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::door::Door;
+use super::elder::{self, Elder};
+use super::lead::Lead;
 use super::member::Members;
 use super::mend::Mending;
 use super::numbers::Numbers;
@@ -19,14 +21,14 @@ use crate::api::{
     FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Promise, Remove, Removed,
     Rename, Result, Retarget, StripePlacement, Target, UploadGrant, Usage,
 };
-use crate::catalog::{Catalog, Command};
+use crate::catalog::{Catalog, Command, RunRecord};
 use crate::env::{self, Env, Work};
-use crate::id::{ClusterId, Epoch, FileId, NodeId, SessionId};
+use crate::id::{ClusterId, FileId, LockPlace, NodeId, Run, SessionId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::repair::Survey;
 
-/// The coordinator role. One of it serves a cluster at a time; another one
-/// on a copy of its folder is shut out by its epoch.
+/// The coordinator role. One of it serves a cluster at a time: nodes obey
+/// one run, and another one on a copy of its folder leads nobody.
 pub struct Coordinator {
     pub(super) env: Env,
     pub(super) settings: CoordinatorSettings,
@@ -34,6 +36,12 @@ pub struct Coordinator {
     pub(super) started: Instant,
     pub(super) door: Door,
     pub(super) numbers: Numbers,
+    pub(super) lead: Lead,
+    /// The run before this one, where it is known to have ended: it held the
+    /// lock of this very folder, on this boot of this machine.
+    pub(super) ended_run: Option<Run>,
+    /// True when the catalog was made by this start.
+    pub(super) is_founded_here: bool,
     /// Itself, for what it sets going on its own.
     pub(super) me: Weak<Self>,
     /// Wakes whoever plans rebuilds.
@@ -68,6 +76,9 @@ pub enum CoordinatorStartError {
     /// Its first commands were refused.
     #[error("the catalog refuses to begin: {0}")]
     Refused(Error),
+    /// Too few nodes answered to go on from an older catalog.
+    #[error("{0}")]
+    TooFewNodes(String),
 }
 
 impl Coordinator {
@@ -82,17 +93,36 @@ impl Coordinator {
         settings: CoordinatorSettings,
     ) -> std::result::Result<Arc<Self>, CoordinatorStartError> {
         let (disk, durability) = (env.disk.clone(), settings.durability);
-        let open = move || Ledger::open(&*disk, durability);
-        let (ledger, catalog) = env::run(&*env.pool, Work::Disk, open).await?;
+        let open = move || {
+            let opened = Ledger::open(&*disk, durability)?;
+            Ok::<_, LedgerError>((opened, disk.lock_place()))
+        };
+        let ((ledger, catalog), place) = env::run(&*env.pool, Work::Disk, open).await?;
+        if let Some(version) = ledger.upgraded_from() {
+            tracing::info!("upgraded the catalog's file from format {version}");
+        }
+        let is_founded_here = catalog.cluster().is_none();
+        let last = catalog.runs().next_back().cloned();
+        let ended_run = last.filter(|last| place.is_some() && last.place == place);
+        let elder = match settings.accepts_older && !is_founded_here {
+            true => elder::ask(&env, &settings, &catalog, ledger.durable_position()).await?,
+            false => None,
+        };
+        let mut position = ledger.position();
         let first = first_commands(&env, &settings, &catalog);
         let door = Door::open(&env, ledger, catalog);
+        let submit = async |command| {
+            door.submit(command).await.map(|_| ()).map_err(CoordinatorStartError::Refused)
+        };
         for command in first {
-            door.submit(command).await.map_err(CoordinatorStartError::Refused)?;
+            submit(command).await?;
+            position += 1;
         }
+        submit(open_run(&env, &door, place, elder.as_ref(), position + 1)).await?;
         let (context, next_number) = door.peek(|catalog| {
             let cluster = catalog.cluster().expect("its first command founded it");
-            let context = Context { cluster: cluster.cluster, epoch: cluster.epoch };
-            (context, cluster.next_number)
+            let last = catalog.runs().next_back().expect("its last command opened it");
+            (Context { cluster: cluster.cluster, run: last.run }, cluster.next_number)
         });
         let members = door.peek(|catalog| Members::new(catalog.members()));
         let state = State {
@@ -113,6 +143,9 @@ impl Coordinator {
             started: Instant::now(),
             door,
             numbers: Numbers::starting_at(next_number),
+            lead: Lead::new(),
+            ended_run: ended_run.map(|last| last.run),
+            is_founded_here,
             me: me.clone(),
             mend_again: Notify::new(),
             state: Mutex::new(state),
@@ -122,9 +155,9 @@ impl Coordinator {
     /// Does all that goes on in the background. Returns only when the
     /// coordinator cannot go on, with the reason.
     pub async fn run(self: Arc<Self>) -> String {
-        let background = futures_util::future::join5(
+        self.count_leases();
+        let background = futures_util::future::join4(
             self.clone().watch_for_stalls(),
-            self.clone().adopt_nodes(),
             self.clone().pull_inventories(),
             futures_util::future::join(self.clone().look_over(), self.clone().mend()),
             futures_util::future::join(self.clone().sweep(), self.clone().trim()),
@@ -132,11 +165,12 @@ impl Coordinator {
         tokio::select! {
             biased;
             reason = self.door.failed() => reason,
+            reason = self.clone().adopt_nodes() => reason,
             _ = background => "its background work ended".to_owned(),
         }
     }
 
-    /// The cluster and the epoch of this start.
+    /// The cluster and the run of this start.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context
@@ -166,14 +200,30 @@ fn first_commands(env: &Env, settings: &CoordinatorSettings, catalog: &Catalog) 
         let mut id = [0; 16];
         env.random.fill(&mut id);
         let created_ms = env.wall.now_ms();
-        let found = Command::Found { cluster: ClusterId(id), created_ms, policy, placement };
-        return vec![found, Command::OpenEpoch { epoch: Epoch(1) }];
+        return vec![Command::Found { cluster: ClusterId(id), created_ms, policy, placement }];
     };
-    let mut commands = vec![Command::OpenEpoch { epoch: Epoch(cluster.epoch.0 + 1) }];
+    let mut commands = Vec::new();
     if cluster.policy != policy || cluster.placement != placement {
         commands.push(Command::SetPolicy { policy, placement });
     }
     commands
+}
+
+/// The command by which this run begins, at ledger commit `first_position`.
+fn open_run(
+    env: &Env,
+    door: &Door,
+    place: Option<LockPlace>,
+    elder: Option<&Elder>,
+    first_position: u64,
+) -> Command {
+    let epoch = door.peek(|catalog| catalog.cluster().map_or(0, |cluster| cluster.epoch.0));
+    let epoch = epoch.max(elder.map_or(0, |elder| elder.epoch)).saturating_add(1);
+    // Tag 0 is that of builds without tags.
+    let run = Run::new(epoch, env.random.next_u64().max(1));
+    let (started_ms, accepts_older) = (env.wall.now_ms(), elder.is_some());
+    let run = RunRecord { run, first_position, started_ms, place, accepts_older };
+    Command::OpenRun { run, skip_to: elder.map(|elder| elder.skip_to) }
 }
 
 #[async_trait]

@@ -1,6 +1,7 @@
 //! What an operator may set on a coordinator.
 
 use crate::env::Durability;
+use crate::id::NodeId;
 use crate::policy::{PlacementStrategy, PolicySpec};
 
 /// The settings of one coordinator, all decided.
@@ -10,6 +11,10 @@ pub struct CoordinatorSettings {
     pub address: String,
     /// Addresses of nodes to take into the cluster, `host:port`.
     pub nodes: Vec<String>,
+    /// Members that are gone for good: they do not count for the majority.
+    pub without: Vec<NodeId>,
+    /// Lead although nodes know a newer catalog than this one.
+    pub accepts_older: bool,
     /// The policy of files that ask for no other.
     pub policy: PolicySpec,
     /// How nodes are chosen.

@@ -3,9 +3,9 @@
 use super::member::Live;
 use super::role::{Coordinator, State};
 use crate::api::{ClusterStatus, NodeState, NodeStatus, Promise, Result, Usage};
-use crate::catalog::MemberRecord;
+use crate::catalog::{ForeignRange, MemberRecord};
 use crate::env::Durability;
-use crate::id::NodeIndex;
+use crate::id::{Handle, NodeIndex};
 use crate::placement::{self, Candidate};
 use crate::policy::{PlacementStrategy, PolicySpec};
 use crate::presence::Summary;
@@ -34,6 +34,12 @@ impl Coordinator {
             .await?;
         let candidates = self.candidates();
         let promise = self.promise(&policy, placement, candidates);
+        let (leased, counted) = self.leased_members();
+        let makes_no_changes = self.may_be_old().await.then(|| self.does_not_lead().message);
+        let kept_handles = self.door.peek(|catalog| {
+            let range = |range: &ForeignRange| (Handle(range.start), Handle(range.end));
+            catalog.foreign().map(range).collect()
+        });
         let now_ms = self.now_ms();
         let state = self.state();
         let mut nodes: Vec<NodeStatus> = (members.into_iter())
@@ -48,7 +54,11 @@ impl Coordinator {
         let health = state.survey.health();
         Ok(ClusterStatus {
             cluster: self.context.cluster,
-            epoch: self.context.epoch,
+            run: self.context.run,
+            leased: u32::try_from(leased.len()).unwrap_or(u32::MAX),
+            counted: u32::try_from(counted.len()).unwrap_or(u32::MAX),
+            makes_no_changes,
+            kept_handles,
             version: self.settings.version.clone(),
             now_ms: self.env.wall.now_ms(),
             uptime_s: now_ms / 1000,

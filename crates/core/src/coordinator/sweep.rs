@@ -43,6 +43,9 @@ impl Coordinator {
                     tracing::info!(%upload, "an upload was left alone and has lapsed");
                 }
             }
+            if !self.leads() {
+                continue;
+            }
             let Ok(destroyable) = self.destroyable().await else { return };
             let deletions = destroyable.into_iter().map(|(node, handles)| {
                 let coordinator = self.clone();
@@ -97,7 +100,7 @@ impl Coordinator {
                 });
                 // A handle that was never handed out is another catalog's:
                 // an older copy of this one, most likely. Hands off.
-                let is_foreign = handle.0 >= handed_out;
+                let is_foreign = handle.0 >= handed_out || catalog.is_foreign(handle.0);
                 let is_guarded = uploads.guards(handle) && !is_planted(Mutant::ForgetGrace);
                 is_named || is_foreign || is_guarded || mending.is_running(handle)
             };

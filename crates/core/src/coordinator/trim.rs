@@ -70,7 +70,7 @@ impl Coordinator {
     pub(super) async fn trim(self: Arc<Self>) {
         loop {
             tokio::time::sleep(TRIM_INTERVAL).await;
-            loop {
+            while self.leads() {
                 let chunks = self.state().trimming.take(VERIFIED_AT_ONCE_MAX);
                 if chunks.is_empty() {
                     break;

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use crate::id::LockPlace;
+
 /// The folder of one process. Paths are relative to it, parted by `/`, made
 /// of names that the store chose (never a user's).
 pub trait Disk: Send + Sync {
@@ -50,6 +52,11 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// Whatever the device says.
     fn sync_dir(&self, path: &str) -> io::Result<()>;
+
+    /// The place of the locked folder; `None` where there is no lock.
+    fn lock_place(&self) -> Option<LockPlace> {
+        None
+    }
 
     /// The space of the volume, or of the quota that was set for it.
     ///

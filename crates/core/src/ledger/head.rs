@@ -29,6 +29,7 @@ const MARK_OFFSETS: [u64; 2] = [512, 1024];
 
 /// The marks of a file, as far as they can be read.
 pub(super) struct Head {
+    version: u32,
     marks: [Option<u64>; 2],
 }
 
@@ -36,12 +37,7 @@ impl Head {
     /// Writes the head of a new file, with commit 0 in both marks.
     pub(super) fn create(file: &dyn File) -> Result<(), LedgerError> {
         let mut bytes = vec![0; usize::try_from(HEAD_BYTES).expect("4096 fits")];
-        let mut start = [0; 16];
-        start[..8].copy_from_slice(MAGIC);
-        start[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let sum = crc32c(&[&start[..12]]);
-        start[12..].copy_from_slice(&sum.to_le_bytes());
-        bytes[..16].copy_from_slice(&start);
+        bytes[..16].copy_from_slice(&start(FORMAT_VERSION));
         let write = LedgerError::io("writing its head");
         file.write_at(0, &bytes).map_err(&write)?;
         for slot in 0..2 {
@@ -76,7 +72,26 @@ impl Head {
         if marks == [None, None] {
             return Err(LedgerError::damaged("both marks of its last commit fail their checksum"));
         }
-        Ok(Self { marks })
+        Ok(Self { version, marks })
+    }
+
+    /// Raises the version of an earlier format to this build's, durably.
+    /// Returns the earlier one. Builds of the earlier format refuse the file
+    /// from now on, before they meet a table that they do not know.
+    pub(super) fn upgrade(&mut self, file: &dyn File) -> Result<Option<u32>, LedgerError> {
+        if self.version == FORMAT_VERSION {
+            return Ok(None);
+        }
+        // These bytes lie in one sector, which devices write whole.
+        let write = LedgerError::io("raising its format version");
+        file.write_at(0, &start(FORMAT_VERSION)).map_err(&write)?;
+        file.sync().map_err(&write)?;
+        Ok(Some(std::mem::replace(&mut self.version, FORMAT_VERSION)))
+    }
+
+    /// The file's format.
+    pub(super) fn version(&self) -> u32 {
+        self.version
     }
 
     /// The last commit that the file is known to have held.
@@ -92,6 +107,16 @@ impl Head {
         self.marks[slot] = Some(commit);
         Ok(())
     }
+}
+
+/// The first bytes of a file of format `version`.
+fn start(version: u32) -> [u8; 16] {
+    let mut start = [0; 16];
+    start[..8].copy_from_slice(MAGIC);
+    start[8..12].copy_from_slice(&version.to_le_bytes());
+    let sum = crc32c(&[&start[..12]]);
+    start[12..].copy_from_slice(&sum.to_le_bytes());
+    start
 }
 
 fn write_mark(file: &dyn File, slot: usize, commit: u64) -> Result<(), LedgerError> {

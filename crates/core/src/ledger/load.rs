@@ -1,38 +1,50 @@
 //! Reading all rows back.
 
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableHandle};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableError, TableHandle};
 use serde::de::DeserializeOwned;
 
 use super::error::LedgerError;
 use super::row::{TABLES, Table, Tally};
-use crate::catalog::{Catalog, FileRecord, MemberRecord, Rows, StripeRecord};
+use crate::catalog::{
+    Catalog, FileRecord, ForeignRange, MemberRecord, Rows, RunRecord, StripeRecord,
+};
 
 const LOADING: &str = "loading its rows";
 
 /// Reads every row, checks each by itself, all against the tally, and that
-/// they fit together.
-pub(super) fn load(database: &Database) -> Result<(Tally, Catalog), LedgerError> {
+/// they fit together. A file of an earlier `format` lacks tables.
+pub(super) fn load(database: &Database, format: u32) -> Result<(Tally, Catalog), LedgerError> {
     let transaction = database.begin_read().map_err(|error| refused(error.into()))?;
     check_tables(&transaction)?;
     let mut found = Tally::default();
-    let tally = only(Table::Tally, read::<Tally>(&transaction, Table::Tally, None)?)?
+    let tally = only(Table::Tally, read::<Tally>(&transaction, format, Table::Tally, None)?)?
         .ok_or_else(|| LedgerError::damaged("its tally is not there"))?;
     let counted = &mut found;
     let rows = Rows {
-        cluster: only(Table::Cluster, read(&transaction, Table::Cluster, Some(counted))?)?,
+        cluster: only(Table::Cluster, read(&transaction, format, Table::Cluster, Some(counted))?)?,
+        runs: keyed(
+            Table::Runs,
+            read(&transaction, format, Table::Runs, Some(counted))?,
+            |row: &RunRecord| row.run.epoch.0,
+        )?,
+        foreign: keyed(
+            Table::Foreign,
+            read(&transaction, format, Table::Foreign, Some(counted))?,
+            |row: &ForeignRange| row.start,
+        )?,
         members: keyed(
             Table::Members,
-            read(&transaction, Table::Members, Some(counted))?,
+            read(&transaction, format, Table::Members, Some(counted))?,
             |row: &MemberRecord| u64::from(row.index.0),
         )?,
         files: keyed(
             Table::Files,
-            read(&transaction, Table::Files, Some(counted))?,
+            read(&transaction, format, Table::Files, Some(counted))?,
             |row: &FileRecord| row.id.0,
         )?,
         stripes: keyed(
             Table::Stripes,
-            read(&transaction, Table::Stripes, Some(counted))?,
+            read(&transaction, format, Table::Stripes, Some(counted))?,
             |row: &StripeRecord| row.first_handle.0,
         )?,
     };
@@ -61,11 +73,18 @@ fn check_tables(transaction: &ReadTransaction) -> Result<(), LedgerError> {
 /// All rows of a table, each with its key.
 fn read<T: DeserializeOwned>(
     transaction: &ReadTransaction,
+    format: u32,
     table: Table,
     mut counted: Option<&mut Tally>,
 ) -> Result<Vec<(u64, T)>, LedgerError> {
     let mut records = Vec::new();
-    let rows = transaction.open_table(table.definition()).map_err(|error| refused(error.into()))?;
+    let rows = match transaction.open_table(table.definition()) {
+        Ok(rows) => rows,
+        Err(TableError::TableDoesNotExist(_)) if format < table.since_format() => {
+            return Ok(records);
+        }
+        Err(error) => return Err(refused(error.into())),
+    };
     for row in rows.iter().map_err(|error| refused(error.into()))? {
         let (key, value) = row.map_err(|error| refused(error.into()))?;
         let (key, value) = (key.value(), value.value());

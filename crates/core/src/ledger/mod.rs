@@ -37,7 +37,7 @@ const LEDGER_FILE_NEW: &str = "catalog.redb.new";
 /// folder is one that lost it, not a new one.
 const WITNESS_FILE: &str = "catalog.made";
 /// The format of the file that this build writes.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// What redb may keep of the file in memory, in bytes.
 const CACHE_BYTES_MAX: usize = 64 << 20;
 /// Under relaxed durability, every so many commits are made durable together.

@@ -36,11 +36,22 @@ pub(super) enum Table {
     Files = 3,
     /// Stripes by first handle.
     Stripes = 4,
+    /// Runs by number. Since format 2.
+    Runs = 5,
+    /// Foreign numbers by the first. Since format 2.
+    Foreign = 6,
 }
 
 /// All tables.
-pub(super) const TABLES: [Table; 5] =
-    [Table::Tally, Table::Cluster, Table::Members, Table::Files, Table::Stripes];
+pub(super) const TABLES: [Table; 7] = [
+    Table::Tally,
+    Table::Cluster,
+    Table::Members,
+    Table::Files,
+    Table::Stripes,
+    Table::Runs,
+    Table::Foreign,
+];
 
 /// What all rows but itself come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +90,14 @@ impl Table {
             Self::Members => "members",
             Self::Files => "files",
             Self::Stripes => "stripes",
+            Self::Runs => "runs",
+            Self::Foreign => "foreign",
         }
+    }
+
+    /// The first format that has this table.
+    pub(super) fn since_format(self) -> u32 {
+        if matches!(self, Self::Runs | Self::Foreign) { 2 } else { 1 }
     }
 
     pub(super) fn definition(self) -> Definition {
@@ -156,6 +174,9 @@ pub(super) fn target(change: &Change) -> Result<(Table, u64, Option<Vec<u8>>), L
     }
     match change {
         Change::PutCluster(row) => put(Table::Cluster, 0, row),
+        Change::PutRun(row) => put(Table::Runs, row.run.epoch.0, row),
+        Change::PutForeign(row) => put(Table::Foreign, row.start, row),
+        Change::DeleteForeign(start) => Ok((Table::Foreign, *start, None)),
         Change::PutMember(row) => put(Table::Members, u64::from(row.index.0), row),
         Change::PutFile(row) => put(Table::Files, row.id.0, row),
         Change::DeleteFile(id) => Ok((Table::Files, id.0, None)),

@@ -12,7 +12,10 @@ use super::error::LedgerError;
 use super::head::Head;
 use super::load::load;
 use super::row::{self, TABLES, Table, Tally};
-use super::{CACHE_BYTES_MAX, LEDGER_FILE, LEDGER_FILE_NEW, RELAXED_COMMITS_MAX, WITNESS_FILE};
+use super::{
+    CACHE_BYTES_MAX, FORMAT_VERSION, LEDGER_FILE, LEDGER_FILE_NEW, RELAXED_COMMITS_MAX,
+    WITNESS_FILE,
+};
 use crate::catalog::{Catalog, Change};
 use crate::env::{Access, Disk, Durability, File};
 
@@ -25,6 +28,9 @@ pub struct Ledger {
     durability: Durability,
     /// Commits since the last durable one; always 0 under strict durability.
     unsynced: u32,
+    /// The format that the file had when it was opened, where that was an
+    /// earlier one.
+    upgraded_from: Option<u32>,
     is_poisoned: bool,
 }
 
@@ -64,19 +70,53 @@ impl Ledger {
             .create_with_backend(backend.clone())
             .map(Closing::from)
             .map_err(|error| LedgerError::redb("opening it")(error.into()))?;
-        let (tally, catalog) = load(&database)?;
-        let (present, last) = (tally.commit, head.last_commit());
-        if present < last {
+        let (mut tally, catalog) = load(&database, head.version())?;
+        let last = head.last_commit();
+        if tally.commit < last {
+            let present = tally.commit;
             return Err(LedgerError::damaged(format!(
                 "it is at commit {present}, but commit {last} was acknowledged: later changes are \
                  missing"
             )));
         }
         backend.release().map_err(LedgerError::io("writing after it was opened"))?;
-        let mut ledger =
-            Self { database, file, head, tally, durability, unsynced: 0, is_poisoned: false };
-        ledger.head.mark(&*ledger.file, present)?;
+        if head.version() < FORMAT_VERSION {
+            // The tables that this format adds come before its number, so that
+            // a file with the number has them all.
+            tally = write(&database, tally, &[], true)?;
+        }
+        let mut ledger = Self {
+            database,
+            file,
+            head,
+            tally,
+            durability,
+            unsynced: 0,
+            upgraded_from: None,
+            is_poisoned: false,
+        };
+        ledger.upgraded_from = ledger.head.upgrade(&*ledger.file)?;
+        ledger.head.mark(&*ledger.file, ledger.tally.commit)?;
         Ok((ledger, catalog))
+    }
+
+    /// The number of the last commit. Under relaxed durability, the last ones
+    /// may not be durable yet.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.tally.commit
+    }
+
+    /// The number of the last commit that is durable.
+    #[must_use]
+    pub fn durable_position(&self) -> u64 {
+        self.tally.commit - u64::from(self.unsynced)
+    }
+
+    /// The earlier format that the file had when it was opened, if any.
+    #[must_use]
+    pub fn upgraded_from(&self) -> Option<u32> {
+        self.upgraded_from
     }
 
     /// Makes changes durable, all or none. Under relaxed durability, a crash
@@ -205,11 +245,10 @@ fn write(
         let open = |table: Table| {
             transaction.open_table(table.definition()).map_err(|error| refused(error.into()))
         };
-        let [tallies, cluster, members, files, stripes] = TABLES.map(open);
-        let (mut tallies, mut tables) = (tallies?, [cluster?, members?, files?, stripes?]);
+        let mut tables = TABLES.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for change in changes {
             let (table, key, value) = row::target(change)?;
-            let rows = (tables.get_mut(table as usize - 1)).expect("no change goes to the tally");
+            let rows = (tables.get_mut(table as usize)).expect("every table is open");
             let old = match &value {
                 Some(value) => {
                     tally.add(table.check(key, value)?);
@@ -230,6 +269,7 @@ fn write(
         }
         tally.commit += 1;
         let value = Table::Tally.seal(0, &tally)?;
+        let tallies = tables.get_mut(Table::Tally as usize).expect("every table is open");
         tallies.insert(0, value.as_slice()).map_err(|error| refused(error.into()))?;
     }
     transaction.commit().map_err(|error| refused(error.into()))?;

@@ -25,6 +25,7 @@ struct Beat {
     coordinator: Option<String>,
     known_version: Option<u64>,
     failures: u32,
+    is_answered: bool,
 }
 
 /// Sends heartbeats until the node leaves.
@@ -90,11 +91,16 @@ impl Beat {
         }
         let sent = Instant::now();
         let error = match self.exchange(node, &coordinator).await {
-            Ok(reply) => match node.membership.acknowledged(&reply, &coordinator, sent).await {
-                Ok(()) => {
-                    self.succeeded(node, &reply);
-                    return INTERVAL.saturating_sub(sent.elapsed());
+            Ok(reply) => match node.membership.acknowledged(&reply, sent) {
+                Ok(true) => {
+                    let is_first = self.succeeded(node, &reply);
+                    // The lease counts once an answer is confirmed: the first
+                    // one is at once.
+                    let pause = if is_first { Duration::ZERO } else { INTERVAL };
+                    return pause.saturating_sub(sent.elapsed());
                 }
+                // An adoption is under way, and wakes this task.
+                Ok(false) => return RETRY_AFTER_MIN,
                 Err(error) => error,
             },
             Err(error) => error,
@@ -111,16 +117,20 @@ impl Beat {
         })
     }
 
-    fn succeeded(&mut self, node: &Node, reply: &HeartbeatReply) {
+    /// Notes an answer. Returns true for the first one in a row.
+    fn succeeded(&mut self, node: &Node, reply: &HeartbeatReply) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_answered, true);
         if self.failures > 0 {
             tracing::info!(node = %node.settings.id, "coordinator reached again");
         }
         self.failures = 0;
         self.known_version = reply.known_version;
+        is_first
     }
 
     fn failed(&mut self, node: &Node, coordinator: &str, error: &Error) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        self.is_answered = false;
         let id = &node.settings.id;
         if error.kind == Kind::WrongIdentity {
             self.known_version = None;
@@ -150,6 +160,8 @@ impl Node {
         Heartbeat {
             info: self.membership.info(),
             joins: self.settings.join.is_some(),
+            allegiance: self.membership.allegiance(),
+            confirms: self.membership.confirms(),
             space,
             digest,
             changes,

@@ -8,15 +8,16 @@
 use std::fmt::Write as _;
 use std::io;
 
+use crate::catalog::Told;
 use crate::data::digest::crc32c;
 use crate::env::{Access, Disk};
-use crate::id::{ClusterId, Epoch, FolderId, NodeId};
+use crate::id::{ClusterId, Epoch, FolderId, NodeId, Run, RunTag};
 
 /// Its name.
 pub(super) const IDENTITY_FILE: &str = "identity";
 const IDENTITY_TEMPORARY: &str = "identity.new";
 const MAGIC: &str = "dfs-sim node identity";
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 /// The longest identity file that is read, in bytes.
 const IDENTITY_BYTES_MAX: u64 = 4096;
 
@@ -29,8 +30,13 @@ pub(super) struct Identity {
     pub(super) folder: FolderId,
     /// The cluster that took it in, once one did.
     pub(super) cluster: Option<ClusterId>,
-    /// The highest epoch heard.
-    pub(super) epoch: Epoch,
+    /// The run that it adopted, and the last commit that it was told of; run
+    /// 0 before any.
+    pub(super) told: Told,
+    /// When it adopted that run, ms since 1970.
+    pub(super) since_ms: u64,
+    /// The first number above all that it was told of.
+    pub(super) numbers_end: u64,
     /// Where the coordinator was last.
     pub(super) coordinator: Option<String>,
 }
@@ -47,6 +53,12 @@ pub(super) enum IdentityError {
 }
 
 impl Identity {
+    /// The identity of a folder that no cluster has taken in.
+    pub(super) fn new(id: NodeId, folder: FolderId) -> Self {
+        let (told, since_ms, numbers_end) = (Told::default(), 0, 0);
+        Self { id, folder, cluster: None, told, since_ms, numbers_end, coordinator: None }
+    }
+
     /// Reads the folder's identity; `None` when it has none.
     pub(super) fn read(disk: &dyn Disk) -> Result<Option<Self>, IdentityError> {
         let file = match disk.open(IDENTITY_FILE, Access::Random) {
@@ -101,13 +113,18 @@ impl Identity {
 
     fn encode(&self) -> String {
         let mut text = format!("{MAGIC} {FORMAT_VERSION}\n");
+        let Run { epoch, tag } = self.told.run;
         let cluster = self.cluster.map_or_else(|| "-".to_owned(), |cluster| cluster.to_string());
         let coordinator = self.coordinator.as_deref().unwrap_or("-");
         let lines = [
             ("id", self.id.to_string()),
             ("folder", self.folder.to_string()),
             ("cluster", cluster),
-            ("epoch", self.epoch.to_string()),
+            ("epoch", epoch.to_string()),
+            ("tag", format!("{:016x}", tag.0)),
+            ("since", self.since_ms.to_string()),
+            ("position", self.told.position.to_string()),
+            ("numbers", self.numbers_end.to_string()),
             ("coordinator", coordinator.to_owned()),
         ];
         for (key, value) in lines {
@@ -142,6 +159,19 @@ impl Identity {
                 .ok_or(damaged("a line is missing"))
         };
         let known = |text: &'static str| move || damaged(text);
+        let number = |key: &str| {
+            let number = value(key)?.parse::<u64>();
+            number.map_err(|_| damaged("a line with a number has none"))
+        };
+        // Version 1 knew the number of its run, and nothing else of it.
+        let has_run = version > 1;
+        let since = |key: &str| if has_run { number(key) } else { Ok(0) };
+        let tag = match has_run {
+            true => u64::from_str_radix(value("tag")?, 16)
+                .map_err(|_| damaged("its run's tag is no tag"))?,
+            false => 0,
+        };
+        let run = Run { epoch: Epoch(number("epoch")?), tag: RunTag(tag) };
         let cluster = match value("cluster")? {
             "-" => None,
             hex => Some(ClusterId(parse_hex(hex).ok_or_else(known("its cluster is no id"))?)),
@@ -156,7 +186,9 @@ impl Identity {
                 parse_hex(value("folder")?).ok_or_else(known("its folder id is no id"))?,
             ),
             cluster,
-            epoch: Epoch(value("epoch")?.parse().map_err(|_| damaged("its epoch is no number"))?),
+            told: Told { run, position: since("position")? },
+            since_ms: since("since")?,
+            numbers_end: since("numbers")?,
             coordinator,
         })
     }
@@ -178,7 +210,9 @@ mod tests {
             id: NodeId::new("n1").expect("allowed"),
             folder: FolderId([7; 16]),
             cluster: Some(ClusterId([0xa5; 16])),
-            epoch: Epoch(9),
+            told: Told { run: Run::new(9, 0xabcd), position: 77 },
+            since_ms: 1_700_000_000_000,
+            numbers_end: 65_537,
             coordinator: Some("127.0.0.1:4000".to_owned()),
         }
     }
@@ -193,13 +227,24 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_written_as_it_always_was() {
+    fn version_2_is_written_as_it_always_was() {
         assert_eq!(
             identity().encode(),
-            "dfs-sim node identity 1\nid n1\nfolder 07070707070707070707070707070707\n\
-             cluster a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\nepoch 9\ncoordinator 127.0.0.1:4000\n\
-             crc32c 8190a5f0\n"
+            "dfs-sim node identity 2\nid n1\nfolder 07070707070707070707070707070707\n\
+             cluster a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\nepoch 9\ntag 000000000000abcd\n\
+             since 1700000000000\nposition 77\nnumbers 65537\ncoordinator 127.0.0.1:4000\n\
+             crc32c 066930d8\n"
         );
+    }
+
+    #[test]
+    fn version_1_is_read_as_a_run_without_a_tag() {
+        let text = "dfs-sim node identity 1\nid n1\nfolder 07070707070707070707070707070707\n\
+             cluster a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5\nepoch 9\ncoordinator 127.0.0.1:4000\n\
+             crc32c 8190a5f0\n";
+        let told = Told { run: Run::new(9, 0), position: 0 };
+        let expected = Identity { told, since_ms: 0, numbers_end: 0, ..identity() };
+        assert_eq!(Identity::decode(text.as_bytes()).expect("an earlier format"), expected);
     }
 
     #[test]
@@ -218,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_told_from_damage() {
-        let text = identity().encode().replace("identity 1", "identity 2");
-        assert!(matches!(Identity::decode(text.as_bytes()), Err(IdentityError::Newer(2))));
+        let text = identity().encode().replace("identity 2", "identity 3");
+        assert!(matches!(Identity::decode(text.as_bytes()), Err(IdentityError::Newer(3))));
     }
 }

@@ -1,9 +1,9 @@
-//! Whose node this is: cluster, epoch and coordinator, and whether it may
-//! take chunks now.
+//! The node's cluster, run and coordinator, and whether it may take chunks
+//! now.
 //!
-//! What is remembered is durable before it has an effect. A node serves one
-//! cluster for ever, heeds no order of an epoch below the highest heard, and
-//! takes no chunk while it cannot reach its coordinator.
+//! An adoption is durable before it has an effect. A node serves one cluster
+//! for ever, obeys exactly the run that it adopted, and takes no chunk while it
+//! cannot reach its coordinator. `allegiance` decides who may adopt it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,22 +11,28 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::allegiance::{Lease, check_adoption, check_order, check_renewal};
 use super::identity::Identity;
 use super::role::NodeSettings;
-use crate::api::{Adopt, Context, Error, HeartbeatReply, Kind, NodeInfo, Result};
+use crate::api::{
+    Adopt, Allegiance, Context, Error, HeartbeatReply, Hello, Kind, NodeInfo, Result, Told,
+};
 use crate::env::{Disk, Env, Work, run};
 use crate::health::OFFLINE_AFTER_MS;
-use crate::id::{ClusterId, Epoch, SessionId};
-use crate::mutant::{Mutant, is_planted};
+use crate::id::{ClusterId, Handle, Run, SessionId};
 
 /// A node that was not acknowledged for this long takes no chunks: by now its
 /// coordinator counts it as offline.
 const ISOLATED_AFTER: Duration = Duration::from_millis(OFFLINE_AFTER_MS);
 
+/// The most by which a chunk's handle may lie above all numbers that the node
+/// was told of: more than a cluster hands out between two heartbeats.
+const HANDLES_AHEAD_MAX: u64 = 1 << 20;
+
 /// The longest address of a coordinator, in bytes: a DNS name and a port.
 const ADDRESS_BYTES_MAX: usize = 260;
 
-/// Cluster, epoch and coordinator of one node.
+/// Cluster, run and coordinator of one node.
 pub(super) struct Membership {
     env: Env,
     settings: NodeSettings,
@@ -40,6 +46,18 @@ pub(super) struct Membership {
 
 struct State {
     identity: Identity,
+    /// The latest position and numbers that it was told of. The identity on
+    /// disk follows, at most one heartbeat later.
+    position: u64,
+    numbers_end: u64,
+    lease: Lease,
+    /// The run whose adoption is being made durable: no other run may renew
+    /// its lease meanwhile.
+    adopting: Option<Run>,
+    /// True after the adopted run ended its lease: its late answers grant none.
+    is_released: bool,
+    /// The last answer of the adopted run, for its next heartbeat.
+    confirms: Option<u64>,
     /// Where heartbeats go: what the operator said, until a coordinator says
     /// otherwise.
     coordinator: Option<String>,
@@ -54,7 +72,21 @@ impl Membership {
     pub(super) fn new(env: Env, settings: NodeSettings, identity: Identity) -> Self {
         let session = SessionId(env.random.next_u64());
         let coordinator = settings.join.clone().or_else(|| identity.coordinator.clone());
-        let state = State { identity, coordinator, contact: None, refused: None, has_left: false };
+        // Which leases it had granted, it does not remember: it waits one.
+        let lease = Lease::after_start(identity.told.run, Instant::now());
+        let state = State {
+            position: identity.told.position,
+            numbers_end: identity.numbers_end,
+            lease,
+            adopting: None,
+            is_released: false,
+            confirms: None,
+            identity,
+            coordinator,
+            contact: None,
+            refused: None,
+            has_left: false,
+        };
         let state = Mutex::new(state);
         let (saving, wake) = (Mutex::new(()), Notify::new());
         Self { env, settings, session, state, saving, wake }
@@ -85,29 +117,90 @@ impl Membership {
         self.state().refused.clone()
     }
 
-    /// Takes the coordinator's hello.
+    /// Who the node is and which run it obeys.
+    pub(super) fn hello(&self) -> Hello {
+        Hello { info: self.info(), allegiance: self.allegiance() }
+    }
+
+    /// The run that the node obeys, and what that told it last.
+    pub(super) fn allegiance(&self) -> Allegiance {
+        let state = self.state();
+        let identity = &state.identity;
+        Allegiance {
+            told: Told { run: identity.told.run, position: state.position },
+            since_ms: identity.since_ms,
+            coordinator: identity.coordinator.clone(),
+            numbers_end: state.numbers_end,
+            leased_ms: state.lease.left_ms(Instant::now()),
+        }
+    }
+
+    /// The last answer of the adopted run, for the next heartbeat to confirm.
+    pub(super) fn confirms(&self) -> Option<u64> {
+        self.state().confirms
+    }
+
+    /// Lets a run take the node over, where `allegiance` allows it.
     pub(super) async fn adopt(self: &Arc<Self>, request: Adopt) -> Result<NodeInfo> {
-        let Adopt { context, coordinator } = request;
-        check_address(&coordinator)?;
+        let run = request.context.run;
+        check_address(&request.coordinator)?;
+        let is_new = {
+            let mut state = self.state();
+            check_cluster(&state.identity, request.context.cluster, true)?;
+            if let Some(other) = state.adopting.filter(|other| *other != run) {
+                let text =
+                    format!("node {} is just being adopted by run {other}", self.settings.id);
+                return Err(Error::new(Kind::Unavailable, text));
+            }
+            check_adoption(&state.identity, &request, &state.lease, Instant::now())?;
+            state.adopting = Some(run);
+            state.identity.told.run != run
+        };
+        let now_ms = self.env.wall.now_ms();
+        let Adopt { context, coordinator, position, numbers_end, .. } = request;
         let address = coordinator.clone();
-        self.save(move |identity| {
-            check_cluster(identity, context.cluster, true)?;
-            check_epoch(identity, context.epoch)?;
-            identity.cluster = Some(context.cluster);
-            identity.epoch = context.epoch;
-            identity.coordinator = Some(coordinator);
-            Ok(())
-        })
-        .await?;
+        let saved = self
+            .save(move |identity| {
+                if identity.told.run != context.run {
+                    identity.told = Told { run: context.run, position };
+                    identity.since_ms = now_ms;
+                }
+                identity.cluster = Some(context.cluster);
+                identity.numbers_end = identity.numbers_end.max(numbers_end);
+                identity.coordinator = Some(coordinator);
+                Ok(())
+            })
+            .await;
         {
             let mut state = self.state();
+            state.adopting = None;
+            saved?;
+            if is_new {
+                (state.position, state.confirms) = (position, None);
+            }
+            state.numbers_end = state.numbers_end.max(numbers_end);
+            state.lease = Lease::granted(Instant::now());
+            state.is_released = false;
             state.contact = Some(Instant::now());
             state.coordinator = Some(address);
         }
         self.wake.notify_one();
-        tracing::info!(node = %self.settings.id, cluster = %context.cluster, epoch = %context.epoch,
-            "adopted");
+        if is_new {
+            tracing::info!(node = %self.settings.id, cluster = %context.cluster, %run, "adopted");
+        }
         Ok(self.info())
+    }
+
+    /// Ends the lease of the run that the node obeys.
+    pub(super) fn release(&self, context: Context) -> Result<()> {
+        let mut state = self.state();
+        check_cluster(&state.identity, context.cluster, false)?;
+        check_order(&state.identity, context.run)?;
+        state.lease = Lease::default();
+        state.is_released = true;
+        // Without a contact it takes no chunks: nobody is there to count them.
+        state.contact = None;
+        Ok(())
     }
 
     /// Refuses readers of another cluster.
@@ -115,24 +208,27 @@ impl Membership {
         check_cluster(&self.state().identity, cluster, false)
     }
 
-    /// Refuses orders of another cluster or of an epoch that is over, and
-    /// remembers a higher one.
-    pub(super) async fn check_order(self: &Arc<Self>, context: Context) -> Result<()> {
-        let known = {
-            let state = self.state();
-            check_cluster(&state.identity, context.cluster, false)?;
-            check_epoch(&state.identity, context.epoch)?;
-            state.identity.epoch
-        };
-        if context.epoch == known {
+    /// Refuses orders of another cluster, and of every run but the one that the
+    /// node adopted.
+    pub(super) fn check_order(&self, context: Context) -> Result<()> {
+        let state = self.state();
+        check_cluster(&state.identity, context.cluster, false)?;
+        check_order(&state.identity, context.run)
+    }
+
+    /// Refuses a handle that no coordinator can have handed out yet.
+    pub(super) fn check_handle(&self, handle: Handle) -> Result<()> {
+        let state = self.state();
+        let numbers_end = state.numbers_end;
+        if handle.0 < numbers_end.saturating_add(HANDLES_AHEAD_MAX) {
             return Ok(());
         }
-        self.save(move |identity| {
-            check_epoch(identity, context.epoch)?;
-            identity.epoch = context.epoch;
-            Ok(())
-        })
-        .await
+        let text = format!(
+            "node {} takes no chunk {handle}: its coordinator has handed out numbers below \
+             {numbers_end} only",
+            state.identity.id
+        );
+        Err(Error::new(Kind::Invalid, text))
     }
 
     /// Refuses new chunks while the node has no coordinator.
@@ -160,46 +256,63 @@ impl Membership {
         }
     }
 
-    /// Takes the coordinator's answer to a heartbeat that was sent at `sent`.
-    pub(super) async fn acknowledged(
+    /// Takes the coordinator's answer to a heartbeat that was sent at `sent`:
+    /// a lease, and how far the catalog is. Returns false for the answer of a
+    /// coordinator that has not adopted the node yet.
+    ///
+    /// # Errors
+    /// `WrongIdentity`; `StaleEpoch` when the coordinator's run is over.
+    pub(super) fn acknowledged(
         self: &Arc<Self>,
         reply: &HeartbeatReply,
-        coordinator: &str,
         sent: Instant,
-    ) -> Result<()> {
-        let Context { cluster, epoch } = reply.context;
-        // An adoption that came in between knows better.
-        let address = self.coordinator().or_else(|| Some(coordinator.to_owned()));
-        let is_known = {
-            let identity = &self.state().identity;
-            let known = (identity.cluster, identity.epoch, &identity.coordinator);
-            known == (Some(cluster), epoch, &address)
+    ) -> Result<bool> {
+        let HeartbeatReply { context, answer, position, numbers_end, .. } = *reply;
+        let is_behind = {
+            let mut state = self.state();
+            check_cluster(&state.identity, context.cluster, true)?;
+            let is_ours = check_renewal(&state.identity, context.run)?;
+            if !is_ours || state.is_released || state.adopting.is_some_and(|run| run != context.run)
+            {
+                return Ok(false);
+            }
+            state.lease = Lease::granted(Instant::now());
+            state.confirms = Some(answer);
+            state.position = state.position.max(position);
+            state.numbers_end = state.numbers_end.max(numbers_end);
+            state.contact = state.contact.max(Some(sent));
+            if state.refused.take().is_some() {
+                tracing::info!(node = %self.settings.id, "no longer refused by its coordinator");
+            }
+            let identity = &state.identity;
+            (identity.told.position, identity.numbers_end) != (state.position, state.numbers_end)
         };
-        // A slow disk is not asked for what it has been told.
-        if is_known {
-            self.heard_at(sent);
-            return Ok(());
+        if is_behind {
+            self.remember_position(context.run);
         }
-        self.save(move |identity| {
-            check_cluster(identity, cluster, true)?;
-            check_epoch(identity, epoch)?;
-            identity.cluster = Some(cluster);
-            identity.epoch = epoch;
-            identity.coordinator = address;
-            Ok(())
-        })
-        .await?;
-        self.heard_at(sent);
-        Ok(())
+        Ok(true)
     }
 
-    /// The coordinator answered a heartbeat that was sent at `sent`.
-    fn heard_at(&self, sent: Instant) {
-        let mut state = self.state();
-        state.contact = state.contact.max(Some(sent));
-        if state.refused.take().is_some() {
-            tracing::info!(node = %self.settings.id, "no longer refused by its coordinator");
-        }
+    /// Makes durable, in the background, how far the catalog is. A slow disk
+    /// makes no heartbeat late, and a failing one is noticed elsewhere.
+    fn remember_position(self: &Arc<Self>, run: Run) {
+        let this = Arc::clone(self);
+        self.env.spawn(async move {
+            let (position, numbers_end) = {
+                let state = this.state();
+                (state.position, state.numbers_end)
+            };
+            let saved = this.save(move |identity| {
+                if identity.told.run == run {
+                    identity.told.position = identity.told.position.max(position);
+                    identity.numbers_end = identity.numbers_end.max(numbers_end);
+                }
+                Ok(())
+            });
+            if let Err(error) = saved.await {
+                tracing::debug!(node = %this.settings.id, %error, "the position was not saved");
+            }
+        });
     }
 
     /// Notes why the coordinator refuses the node; true when that is news.
@@ -299,20 +412,6 @@ fn check_address(address: &str) -> Result<()> {
     }
     let text = format!("{address:?} is no address of a coordinator: host:port is expected");
     Err(Error::new(Kind::Invalid, text))
-}
-
-fn check_epoch(identity: &Identity, epoch: Epoch) -> Result<()> {
-    if epoch >= identity.epoch || is_planted(Mutant::StaleEpoch) {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::StaleEpoch,
-        format!(
-            "node {} has heard of epoch {}, this order is of epoch {epoch}: \
-             a newer coordinator has taken over",
-            identity.id, identity.epoch
-        ),
-    ))
 }
 
 /// Checks that the folder is still the node's own. A mount point whose volume

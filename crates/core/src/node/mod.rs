@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `role` | the node itself: opening it, running it, stopping it |
 //! | `service` | what others ask of it, each call in a few lines |
-//! | `membership`, `identity` | whose node it is, and how it remembers that |
+//! | `membership`, `identity` | its cluster and run, and how it remembers them |
+//! | `allegiance` | which run may adopt it, and which may give orders |
 //! | `heartbeat` | how it tells the coordinator of itself |
 //! | `write`, `incoming` | how a chunk comes in |
 //! | `read` | how a chunk goes out |
@@ -15,6 +16,7 @@
 //! It decides nothing about files or placement, and believes no byte that it
 //! has not checked.
 
+mod allegiance;
 mod heartbeat;
 mod identity;
 mod incoming;

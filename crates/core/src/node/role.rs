@@ -13,7 +13,7 @@ use super::membership::Membership;
 use super::store::{ScanError, Store};
 use crate::api::{Error, Kind, NodeInfo, NodeSpace, Result};
 use crate::env::{Disk, Durability, Env, Publisher, Work, run};
-use crate::id::{Epoch, FolderId, NodeId};
+use crate::id::{FolderId, NodeId};
 
 /// Chunks that are taken at once. Each holds up to two frames.
 const WRITES_MAX: usize = 48;
@@ -257,8 +257,7 @@ fn know_folder(
         }
         Ok(None) if Store::has_chunks(disk).map_err(failed)? => Err(NodeStartError::NoIdentity),
         Ok(None) => {
-            let identity =
-                Identity { id, folder, cluster: None, epoch: Epoch(0), coordinator: None };
+            let identity = Identity::new(id, folder);
             identity.write(disk).map_err(failed)?;
             Ok(identity)
         }

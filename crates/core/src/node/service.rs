@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::role::Node;
 use crate::api::{
-    Adopt, ChunkRead, Context, Error, HANDLES_PER_CALL_MAX, InventoryPage, Kind, NodeInfo,
+    Adopt, ChunkRead, Context, Error, HANDLES_PER_CALL_MAX, Hello, InventoryPage, Kind, NodeInfo,
     NodeService, ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WriteStream,
 };
 use crate::env::HardPlace;
@@ -14,13 +14,22 @@ use crate::id::Handle;
 
 #[async_trait]
 impl NodeService for Node {
+    async fn hello(&self) -> Result<Hello> {
+        Ok(self.membership.hello())
+    }
+
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
         self.membership.adopt(request).await
     }
 
+    async fn release(&self, context: Context) -> Result<()> {
+        self.membership.release(context)
+    }
+
     async fn write_chunk(&self, header: WriteHeader, parts: WriteStream) -> Result<()> {
-        self.membership.check_order(header.context).await?;
+        self.membership.check_order(header.context)?;
         self.membership.check_takes_chunks()?;
+        self.membership.check_handle(header.chunk.handle)?;
         let WriteHeader { context, chunk } = header;
         if chunk.cluster != context.cluster {
             let text = format!("chunk {} names another cluster than its upload", chunk.handle);
@@ -41,7 +50,7 @@ impl NodeService for Node {
     }
 
     async fn delete_chunks(&self, context: Context, handles: Vec<Handle>) -> Result<()> {
-        self.membership.check_order(context).await?;
+        self.membership.check_order(context)?;
         if handles.len() > HANDLES_PER_CALL_MAX {
             let text = format!(
                 "{} chunks are to be deleted in one call, at most {HANDLES_PER_CALL_MAX} can be",
@@ -53,7 +62,8 @@ impl NodeService for Node {
     }
 
     async fn rebuild_chunk(&self, context: Context, task: RebuildTask) -> Result<Receipt> {
-        self.membership.check_order(context).await?;
+        self.membership.check_order(context)?;
+        self.membership.check_handle(task.chunk.handle)?;
         if task.chunk.cluster != context.cluster {
             let text = format!("chunk {} names another cluster than its task", task.chunk.handle);
             return Err(Error::new(Kind::WrongIdentity, text));

@@ -96,6 +96,15 @@ pub(crate) struct CoordArgs {
     /// Where its nodes listen
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',', env = "DFS_SIM_NODES")]
     pub(crate) nodes: Option<Vec<String>>,
+    /// Members that are gone for good: they do not count for the majority that changes need
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
+    /// Lead although nodes know a newer catalog than this one: that one is lost
+    #[arg(long)]
+    pub(crate) accept_older_catalog: bool,
+    /// Raise the catalog to this build's format, say so, and end
+    #[arg(long)]
+    pub(crate) upgrade_only: bool,
     #[command(flatten)]
     pub(crate) policy: ClusterPolicyArgs,
     /// Where to listen; port 0 takes a free one (default: 127.0.0.1:4000)

@@ -107,12 +107,18 @@ impl<'a> Pages<'a> {
             let request = request.clone();
             async move { coordinator.list(request).await }
         };
-        let ListPage { entries, next } = self.cluster.client.call(ask).await?;
+        let ListPage { entries, next, may_be_old } = self.cluster.client.call(ask).await?;
+        if may_be_old && self.after.is_none() {
+            output::note(OLD);
+        }
         self.is_done = next.is_none();
         self.after = next;
         Ok(Some(entries))
     }
 }
+
+/// What is said of an answer that may be old.
+const OLD: &str = "this may be old: the coordinator does not lead most of its nodes (see status)";
 
 fn short(entry: &ListEntry, shown_from: usize) -> String {
     let name = match entry {

@@ -12,7 +12,7 @@ use dfs_core::coordinator::{
 };
 use dfs_core::env::{Durability, Env};
 use dfs_core::id::NodeId;
-use dfs_core::ledger::LedgerError;
+use dfs_core::ledger::{LEDGER_FILE, Ledger, LedgerError};
 use dfs_core::node::{Node, NodeSettings, NodeStartError};
 use dfs_runtime::{RealWorld, TaskGroup, grpc};
 use tokio::net::TcpListener;
@@ -150,6 +150,15 @@ impl RunningNode {
     }
 }
 
+/// Which nodes a coordinator leads, and from which catalog on.
+#[derive(Default)]
+pub(super) struct Leading {
+    /// Members that are gone for good.
+    pub(super) without: Vec<NodeId>,
+    /// Whether to lead although nodes know a newer catalog.
+    pub(super) accepts_older: bool,
+}
+
 /// A coordinator that runs.
 pub(super) struct RunningCoordinator {
     coordinator: Arc<Coordinator>,
@@ -170,11 +179,14 @@ impl RunningCoordinator {
         data: &Path,
         nodes: Vec<String>,
         policy: &ClusterPolicy,
+        leading: Leading,
     ) -> Result<Self, Failure> {
         let (env, tasks) = open_folder(world, data, None)?;
         let settings = CoordinatorSettings {
             address,
             nodes,
+            without: leading.without,
+            accepts_older: leading.accepts_older,
             policy: policy.spec,
             placement: policy.placement,
             durability: policy.durability,
@@ -238,8 +250,10 @@ impl RunningCoordinator {
         }
     }
 
-    /// Stops. What was acknowledged is on the disk already.
-    pub(super) fn stop(mut self) {
+    /// Stops. What was acknowledged is on the disk already; the nodes are free
+    /// for the next start.
+    pub(super) async fn stop(mut self) {
+        self.coordinator.retire().await;
         self.background.abort();
         self.server.stop();
         self.tasks.abort_all();
@@ -282,6 +296,26 @@ fn open_folder(
     })
 }
 
+/// Raises the catalog in `data` to this build's format. Returns the earlier
+/// format that it had.
+///
+/// # Errors
+/// When the folder is in use, has no catalog, or a damaged or later one.
+pub(super) fn upgrade(
+    world: &RealWorld,
+    data: &Path,
+    durability: Durability,
+) -> Result<Option<u32>, Failure> {
+    if !data.join(LEDGER_FILE).exists() {
+        let text = format!("{}: there is no {LEDGER_FILE} to upgrade", data.display());
+        return Err(Failure::new(Code::NotFound, text));
+    }
+    let (env, _tasks) = open_folder(world, data, None)?;
+    let opened = Ledger::open(&*env.disk, durability);
+    let (ledger, _) = opened.map_err(|error| coordinator_failure(data, &error.into()))?;
+    Ok(ledger.upgraded_from())
+}
+
 fn node_failure(data: &Path, error: &NodeStartError) -> Failure {
     let code = match error {
         NodeStartError::Newer(_) => Code::NotSupported,
@@ -294,9 +328,12 @@ fn node_failure(data: &Path, error: &NodeStartError) -> Failure {
 fn coordinator_failure(data: &Path, error: &CoordinatorStartError) -> Failure {
     let code = match error {
         CoordinatorStartError::Ledger(LedgerError::NewerFormat { .. }) => Code::NotSupported,
-        CoordinatorStartError::Ledger(LedgerError::Damaged { .. }) => Code::Integrity,
+        CoordinatorStartError::Ledger(LedgerError::Damaged { .. } | LedgerError::Missing) => {
+            Code::Integrity
+        }
         CoordinatorStartError::Ledger(_) => Code::Other,
         CoordinatorStartError::Refused(error) => error.kind.into(),
+        CoordinatorStartError::TooFewNodes(_) => Code::Unavailable,
     };
     Failure::new(code, format!("{}: {error}", data.display()))
 }

@@ -85,7 +85,13 @@ fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
         "health": code.word(),
         "now": time::rfc3339(status.now_ms),
         "cluster": status.cluster.to_string(),
-        "epoch": status.epoch.0,
+        "epoch": status.run.epoch.0,
+        "run": status.run.to_string(),
+        "nodes_leased": status.leased,
+        "nodes_counted": status.counted,
+        "makes_no_changes": status.makes_no_changes,
+        "kept_handles": status.kept_handles.iter()
+            .map(|(first, end)| json!({ "first": first.0, "end": end.0 })).collect::<Vec<_>>(),
         "coordinator_version": status.version,
         "uptime_s": status.uptime_s,
         "policy": {

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::coord::announce;
 use super::node::shown;
 use super::policy::ClusterPolicy;
-use super::serve::{self, NodeStart, RunningCoordinator, RunningNode};
+use super::serve::{self, Leading, NodeStart, RunningCoordinator, RunningNode};
 use crate::cli::UpArgs;
 use crate::console::Console;
 use crate::exit::{Code, Failure, Outcome};
@@ -44,9 +44,16 @@ pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
     let address = serve::bound(&coordinator_port)?.to_string();
     let listens_at = address.clone();
     let folder = data.join("coord");
-    let mut coordinator =
-        RunningCoordinator::start(&world, coordinator_port, address, &folder, addresses, &policy)
-            .await?;
+    let mut coordinator = RunningCoordinator::start(
+        &world,
+        coordinator_port,
+        address,
+        &folder,
+        addresses,
+        &policy,
+        Leading::default(),
+    )
+    .await?;
     let folder = shown(&data);
     output::note(format!("coordinator listens on {listens_at}, data in {folder}, {count} nodes"));
     announce(&coordinator.settled_status(usize::from(count)).await?);
@@ -59,7 +66,7 @@ pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
         failure = first_failed(&mut nodes) => return Err(failure),
     };
     // The coordinator goes first: nobody is missed, and nothing is repaired.
-    coordinator.stop();
+    coordinator.stop().await;
     output::note("stopped; all data is kept");
     Ok(code)
 }

@@ -135,6 +135,12 @@ pub(crate) fn get_lines(
 /// Which chunks took another way than the first choice.
 pub(crate) fn way_lines(summary: &GetSummary) -> Vec<String> {
     let mut lines = Vec::new();
+    if summary.may_be_old {
+        lines.push(
+            "  this may be old: the coordinator does not lead most of its nodes (see status)"
+                .to_owned(),
+        );
+    }
     let (other, parity): (Vec<&ChunkNote>, Vec<&ChunkNote>) =
         summary.notes.iter().partition(|note| matches!(note.how, NoteHow::OtherCopy { .. }));
     for (count, way, notes) in [
@@ -187,6 +193,7 @@ pub(crate) fn get_json(summary: &GetSummary, target: Option<&Path>, took: Durati
     value["out"] = target.map(|path| path.display().to_string()).into();
     value["fetched_bytes"] = summary.bytes.into();
     value["seconds"] = took.as_secs_f64().into();
+    value["may_be_old"] = summary.may_be_old.into();
     value["chunks_read"] = summary.chunks.into();
     value["chunks_verified"] = summary.chunks_verified.into();
     value["chunks_from_other_copy"] = summary.from_other_copy.into();

@@ -56,9 +56,9 @@ pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> V
     lines.push(format!("stripes  {}", stripes(status)));
     lines.push(format!("repair   {}", repair(&status.repair, pace)));
     lines.push(format!(
-        "cluster  {}, epoch {}, coordinator {} up for {}",
+        "cluster  {}, run {}, coordinator {} up for {}",
         status.cluster,
-        status.epoch,
+        status.run,
         status.version,
         time::span(Duration::from_secs(status.uptime_s)),
     ));

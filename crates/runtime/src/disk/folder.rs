@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dfs_core::env::{Access, Disk, Entry, File, Space};
+use dfs_core::id::LockPlace;
 
 use super::file::{RealFile, Shared};
 use super::name_error;
@@ -22,7 +23,7 @@ pub struct RealDisk {
     quota: Quota,
     /// Open files by device and inode, so that all handles of one agree.
     open: Mutex<HashMap<FileKey, Weak<Shared>>>,
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 type FileKey = (u64, u64);
@@ -44,7 +45,7 @@ impl RealDisk {
             None => Quota::none(),
             Some(bytes_max) => Quota::new(bytes_max, used_bytes(&root).map_err(named)?),
         };
-        Ok(Self { root, quota, open: Mutex::default(), _lock: lock })
+        Ok(Self { root, quota, open: Mutex::default(), lock })
     }
 
     /// Where the folder is.
@@ -107,6 +108,11 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
+    fn lock_place(&self) -> Option<LockPlace> {
+        let metadata = self.lock.metadata().ok()?;
+        Some(LockPlace { boot: boot_id()?, device: metadata.dev(), inode: metadata.ino() })
+    }
+
     fn create(&self, path: &str, access: Access) -> io::Result<Box<dyn File>> {
         let real = self.file(path)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(real);
@@ -232,6 +238,13 @@ fn lock(root: &Path) -> io::Result<fs::File> {
     file.set_len(0).map_err(named)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(named)?;
     Ok(file)
+}
+
+/// The boot of this machine, as Linux names it; `None` where nothing does.
+fn boot_id() -> Option<[u8; 16]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
 }
 
 /// Bytes of all files under `root`, its lock not counted.

@@ -227,6 +227,8 @@ impl<'w> Cluster<'w> {
         CoordinatorSettings {
             address: self.host(COORDINATOR).address().to_owned(),
             nodes: self.nodes.borrow().iter().map(|host| host.address().to_owned()).collect(),
+            without: Vec::new(),
+            accepts_older: false,
             policy: self.settings.policy,
             placement: self.settings.placement,
             durability: self.settings.durability,

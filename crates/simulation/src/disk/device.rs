@@ -28,6 +28,10 @@ pub(super) struct State {
     pub(super) capacity: u64,
     /// Handles of an earlier generation are dead: their process is.
     pub(super) generation: u64,
+    /// How often its machine lost its power.
+    pub(super) power_cuts: u64,
+    /// How often its folder was replaced by another one.
+    pub(super) folders: u64,
     pub(super) is_on: bool,
     pub(super) is_dead: bool,
     pub(super) effects: u64,
@@ -44,6 +48,7 @@ impl State {
     /// The power is back: what was not synced is kept, lost or torn.
     pub(super) fn crash(&mut self, rng: &mut Rng) {
         self.generation += 1;
+        self.power_cuts += 1;
         self.is_on = true;
         self.cut_at = None;
         self.tree.crash(rng, &mut self.injected);

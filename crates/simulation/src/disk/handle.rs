@@ -3,6 +3,7 @@
 use std::io;
 
 use dfs_core::env::{Access, Disk, Entry, File, Space};
+use dfs_core::id::LockPlace;
 
 use super::device::State;
 use super::tree::{Inode, Node};
@@ -44,6 +45,10 @@ impl DiskHandle {
 }
 
 impl Disk for DiskHandle {
+    fn lock_place(&self) -> Option<LockPlace> {
+        Some(self.disk.lock_place())
+    }
+
     fn create(&self, path: &str, _access: Access) -> io::Result<Box<dyn File>> {
         self.file(path, |state| state.create(path))
     }

@@ -39,6 +39,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dfs_core::env::Disk;
+use dfs_core::id::LockPlace;
 
 pub use fault::Call;
 
@@ -76,6 +77,8 @@ impl MemoryDisk {
             tree: Tree::default(),
             capacity: CAPACITY_DEFAULT_BYTES,
             generation: 0,
+            power_cuts: 0,
+            folders: 0,
             is_on: true,
             is_dead: false,
             effects: 0,
@@ -92,6 +95,19 @@ impl MemoryDisk {
     #[must_use]
     pub fn handle(&self) -> Arc<dyn Disk> {
         Arc::new(DiskHandle::new(self.clone(), self.state().generation))
+    }
+
+    /// The place of the folder's lock, which its copy on another disk does not
+    /// have, nor the folder itself after a power cut.
+    #[must_use]
+    pub fn lock_place(&self) -> LockPlace {
+        let state = self.state();
+        let mut boot = [0; 16];
+        for (byte, of_name) in boot.iter_mut().zip(state.name.bytes()) {
+            *byte = of_name;
+        }
+        boot[8..].copy_from_slice(&state.power_cuts.to_le_bytes());
+        LockPlace { boot, device: 1, inode: state.folders }
     }
 
     /// The process is killed: its handles are dead, all bytes stay.
@@ -203,6 +219,7 @@ impl MemoryDisk {
         let copy = source.state().tree.deep_clone();
         let mut state = self.state();
         state.generation += 1;
+        state.folders += 1;
         state.tree = copy;
     }
 
@@ -210,6 +227,7 @@ impl MemoryDisk {
     pub fn wipe(&self) {
         let mut state = self.state();
         state.generation += 1;
+        state.folders += 1;
         state.tree = Tree::default();
     }
 

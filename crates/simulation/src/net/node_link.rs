@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, InventoryPage, NodeInfo, NodeService, ReadRequest, RebuildTask,
-    Receipt, Result, WriteHeader, WriteStream,
+    Adopt, ChunkRead, Context, Hello, InventoryPage, NodeInfo, NodeService, ReadRequest,
+    RebuildTask, Receipt, Result, WriteHeader, WriteStream,
 };
 use dfs_core::id::Handle;
 
@@ -26,10 +26,20 @@ impl NodeLink {
 
 #[async_trait]
 impl NodeService for NodeLink {
+    async fn hello(&self) -> Result<Hello> {
+        let ask = |node: Service| async move { node.hello().await };
+        self.0.call("hello", CALL_DEADLINE, Host::node, ask).await
+    }
+
+    async fn release(&self, context: Context) -> Result<()> {
+        let ask = move |node: Service| async move { node.release(context).await };
+        self.0.call("release", CALL_DEADLINE, Host::node, ask).await
+    }
+
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
-        let (path, epoch) = (self.0.clone(), request.context.epoch);
+        let (path, run) = (self.0.clone(), request.context.run);
         let ask = move |node: Service| async move {
-            let order = path.order("adopt", epoch);
+            let order = path.order("adopt", run);
             order.answered(node.adopt(request).await)
         };
         self.0.call("adopt", CALL_DEADLINE, Host::node, ask).await
@@ -47,7 +57,7 @@ impl NodeService for NodeLink {
         self.0.note_deleted(&handles);
         let path = self.0.clone();
         let ask = move |node: Service| async move {
-            let order = path.order("delete_chunks", context.epoch);
+            let order = path.order("delete_chunks", context.run);
             order.answered(node.delete_chunks(context, handles).await)
         };
         self.0.call("delete_chunks", CALL_DEADLINE, Host::node, ask).await
@@ -58,7 +68,7 @@ impl NodeService for NodeLink {
         let (copies, stripe) = (task.copies.clone(), task.stripe.clone());
         let path = self.0.clone();
         let ask = move |node: Service| async move {
-            let order = path.order("rebuild_chunk", context.epoch);
+            let order = path.order("rebuild_chunk", context.run);
             order.answered(node.rebuild_chunk(context, task).await)
         };
         let receipt = self.0.call("rebuild_chunk", LONG_CALL_DEADLINE, Host::node, ask).await?;

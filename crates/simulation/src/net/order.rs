@@ -1,9 +1,9 @@
-//! Orders, as seen from outside: each carries the epoch of whoever gives it,
-//! and a process that has heeded a newer one must heed no older one that
-//! arrives later.
+//! Orders, as seen from outside: each carries the run that gives it. A process
+//! that has heeded an order of one run must heed none of an earlier run, and
+//! none of another run with the same number, that arrives later.
 
 use dfs_core::api::Result;
-use dfs_core::id::Epoch;
+use dfs_core::id::Run;
 
 use super::Net;
 use super::path::{Path, Place};
@@ -15,60 +15,60 @@ pub(super) struct Order {
     to: Place,
     process: Option<TaskGroup>,
     what: &'static str,
-    epoch: Epoch,
-    heeded: Option<Epoch>,
+    run: Run,
+    heeded: Option<Run>,
 }
 
-/// The newest epoch of the orders that the process of a host has heeded.
+/// The newest run of the orders that the process of a host has heeded.
 pub(super) struct Heeded {
     process: TaskGroup,
-    epoch: Epoch,
+    run: Run,
 }
 
 impl Path {
     /// An order has arrived; to be called in the process that it is given to.
-    pub(super) fn order(&self, what: &'static str, epoch: Epoch) -> Order {
+    pub(super) fn order(&self, what: &'static str, run: Run) -> Order {
         let (net, to) = (self.net().clone(), self.to().clone());
         let process = self.host().map(|host| host.tasks());
         let heeded = process.as_ref().and_then(|process| net.heeded(&to, process));
-        Order { net, to, process, what, epoch, heeded }
+        Order { net, to, process, what, run, heeded }
     }
 }
 
 impl Order {
     /// It was answered.
     pub(super) fn answered<T>(self, result: Result<T>) -> Result<T> {
-        let Self { net, to, process, what, epoch, heeded } = self;
+        let Self { net, to, process, what, run, heeded } = self;
         let Some(process) = process.filter(|_| result.is_ok()) else { return result };
         match heeded {
-            Some(newest) if epoch < newest => net.note_stale(format!(
-                "{} heeded {what} of epoch {epoch} after an order of epoch {newest}",
+            Some(newest) if run != newest && run.epoch <= newest.epoch => net.note_stale(format!(
+                "{} heeded {what} of run {run} after an order of run {newest}",
                 to.name
             )),
-            _ => net.note_heeded(&to, process, epoch),
+            _ => net.note_heeded(&to, process, run),
         }
         result
     }
 }
 
 impl Net {
-    /// Orders that were heeded and came from an epoch that was over, since
+    /// Orders that were heeded and came from a run that was over, since
     /// this was asked last.
     #[must_use]
     pub fn take_stale(&self) -> Vec<String> {
         std::mem::take(&mut self.state().stale)
     }
 
-    fn heeded(&self, to: &Place, process: &TaskGroup) -> Option<Epoch> {
+    fn heeded(&self, to: &Place, process: &TaskGroup) -> Option<Run> {
         let state = self.state();
         let heeded = state.heeded.get(&to.number)?;
-        heeded.process.is(process).then_some(heeded.epoch)
+        heeded.process.is(process).then_some(heeded.run)
     }
 
-    fn note_heeded(&self, to: &Place, process: TaskGroup, epoch: Epoch) {
+    fn note_heeded(&self, to: &Place, process: TaskGroup, run: Run) {
         let before = self.heeded(to, &process);
-        let epoch = before.map_or(epoch, |before| before.max(epoch));
-        self.state().heeded.insert(to.number, Heeded { process, epoch });
+        let run = before.map_or(run, |before| before.max(run));
+        self.state().heeded.insert(to.number, Heeded { process, run });
     }
 
     fn note_stale(&self, text: String) {

@@ -28,9 +28,9 @@ pub(super) async fn write_chunk(
 ) -> Result<()> {
     let (sender, receiver) = mpsc::channel(FRAMES_IN_FLIGHT_MAX);
     let arriving = arriving(path.clone(), receiver);
-    let (ordering, epoch) = (path.clone(), header.context.epoch);
+    let (ordering, run) = (path.clone(), header.context.run);
     let ask = |node: Arc<dyn NodeService>| async move {
-        let order = ordering.order(WHAT, epoch);
+        let order = ordering.order(WHAT, run);
         order.answered(node.write_chunk(header, arriving).await)
     };
     let mut work = path.begin(WHAT, Host::node, ask).await?;

@@ -184,7 +184,7 @@ impl Run<'_> {
     /// The coordinator's cluster and epoch.
     pub(super) async fn context(&self) -> Option<Context> {
         let status = self.status().await?;
-        Some(Context { cluster: status.cluster, epoch: status.epoch })
+        Some(Context { cluster: status.cluster, run: status.run })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, NodeState, StripeHealth};
-use dfs_core::id::Epoch;
+use dfs_core::id;
 
 use super::state::Run;
 use crate::net::Rebuilt;
@@ -21,7 +21,7 @@ const WELL_FOR_MS: u64 = 8_000;
 #[derive(Default)]
 struct Seen {
     at_ms: u64,
-    epoch: Option<Epoch>,
+    run: Option<id::Run>,
     is_answering: bool,
     states: BTreeMap<String, NodeState>,
     troubles: BTreeMap<String, String>,
@@ -66,10 +66,10 @@ impl Run<'_> {
     }
 
     fn see_nodes(&self, seen: &mut Seen, status: &ClusterStatus) {
-        if seen.epoch.is_some_and(|epoch| epoch > status.epoch) {
-            self.violates("I9", format!("the epoch fell to {:?}", status.epoch));
+        if seen.run.is_some_and(|run| run != status.run && run.epoch >= status.run.epoch) {
+            self.violates("I9", format!("the run fell to {}", status.run));
         }
-        seen.epoch = Some(status.epoch);
+        seen.run = Some(status.run);
         for node in &status.nodes {
             let name = node.id.as_str();
             let before = seen.states.insert(name.to_owned(), node.state);

@@ -88,7 +88,14 @@ async fn try_start(host: &Arc<Host>) -> std::result::Result<Arc<Node>, NodeStart
 /// Starts a node and takes it into the cluster.
 async fn start(host: &Arc<Host>) -> Arc<Node> {
     let node = try_start(host).await.expect("the node starts");
-    let adopt = Adopt { context: context(), coordinator: "nowhere:9".to_owned() };
+    let adopt = Adopt {
+        context: context(),
+        coordinator: "nowhere:9".to_owned(),
+        replaces: dfs_core::id::Run::default(),
+        has_ended: false,
+        position: 1,
+        numbers_end: 1 << 40,
+    };
     node.adopt(adopt).await.expect("it is adopted");
     node
 }

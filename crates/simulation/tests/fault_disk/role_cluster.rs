@@ -244,7 +244,7 @@ fn an_identity_of_a_later_build_is_never_written_over() {
         let disk = cluster.host("n2").disk().clone();
         let text = disk.read_file("identity").expect("it is there");
         let text = String::from_utf8(text).expect("it is text");
-        let later = text.replace("node identity 1\n", "node identity 2\n");
+        let later = text.replace("node identity 2\n", "node identity 3\n");
         assert_ne!(later, text);
         disk.plant_file("identity", later.as_bytes());
         disk.fail_next(Call::Write, ErrorKind::Other, 1);

@@ -3,8 +3,8 @@
 
 use std::io::ErrorKind;
 
-use dfs_core::catalog::{Catalog, Change, Command};
-use dfs_core::id::{ClusterId, Epoch};
+use dfs_core::catalog::{Catalog, Change, Command, RunRecord};
+use dfs_core::id::{ClusterId, Run};
 use dfs_core::ledger::{Ledger, LedgerError};
 use dfs_core::policy::{ParitySpec, PlacementStrategy};
 use dfs_simulation::cluster::ClusterSettings;
@@ -50,7 +50,8 @@ impl Life {
     /// Commits one more epoch.
     fn step(&mut self) -> std::result::Result<(), LedgerError> {
         let epoch = self.after.cluster().expect("founded").epoch.0 + 1;
-        self.commit(&Command::OpenEpoch { epoch: Epoch(epoch) })
+        let run = RunRecord::new(Run::new(epoch, epoch), epoch);
+        self.commit(&Command::OpenRun { run, skip_to: None })
     }
 
     fn commit(&mut self, command: &Command) -> std::result::Result<(), LedgerError> {

@@ -235,7 +235,14 @@ fn a_slow_node_is_as_right_as_a_fast_one() {
         host.set_disk_latency_us(400_000);
         let node = start(&host).await;
         let started = tokio::time::Instant::now();
-        let adopt = Adopt { context: context(), coordinator: "nowhere:9".to_owned() };
+        let adopt = Adopt {
+            context: context(),
+            coordinator: "nowhere:9".to_owned(),
+            replaces: dfs_core::id::Run::default(),
+            has_ended: false,
+            position: 1,
+            numbers_end: 1 << 40,
+        };
         node.adopt(adopt).await.expect("adopted again");
         write_all(&node).await;
         assert!(started.elapsed() > Duration::from_secs(2), "{:?}", started.elapsed());

@@ -82,7 +82,14 @@ async fn serve(host: &Arc<Host>) -> Arc<Spy> {
 /// Says hello as the coordinator does. A node that hears nothing for long
 /// takes no chunks.
 async fn greet(node: &Node) {
-    let adopt = Adopt { context: context(), coordinator: "nowhere:9".to_owned() };
+    let adopt = Adopt {
+        context: context(),
+        coordinator: "nowhere:9".to_owned(),
+        replaces: dfs_core::id::Run::default(),
+        has_ended: false,
+        position: 1,
+        numbers_end: 1 << 40,
+    };
     node.adopt(adopt).await.expect("it is adopted");
 }
 

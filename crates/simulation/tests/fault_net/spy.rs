@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, InventoryPage, NodeInfo, NodeService, ReadRequest, RebuildTask,
-    Receipt, Result, WriteHeader, WriteStream,
+    Adopt, ChunkRead, Context, Hello, InventoryPage, NodeInfo, NodeService, ReadRequest,
+    RebuildTask, Receipt, Result, WriteHeader, WriteStream,
 };
 use dfs_core::id::Handle;
 use dfs_core::node::Node;
@@ -38,6 +38,14 @@ impl Spy {
 
 #[async_trait]
 impl NodeService for Spy {
+    async fn hello(&self) -> Result<Hello> {
+        self.node.hello().await
+    }
+
+    async fn release(&self, context: Context) -> Result<()> {
+        self.node.release(context).await
+    }
+
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
         self.note("adopt".to_owned());
         self.node.adopt(request).await

@@ -20,7 +20,7 @@ fn a_folder_is_refused_for_its_reason() {
 
         let identity = host.disk().read_file("identity").expect("it is there");
         let text = String::from_utf8(identity.clone()).expect("text");
-        host.disk().plant_file("identity", text.replace("identity 1", "identity 7").as_bytes());
+        host.disk().plant_file("identity", text.replace("identity 2", "identity 7").as_bytes());
         let error = try_start(&host).await.err().expect("a newer folder");
         assert!(matches!(error, NodeStartError::Newer(_)), "{error}");
 
@@ -45,7 +45,14 @@ fn an_address_that_is_none_is_not_written_down() {
         let node = try_start(&host).await.expect("the node starts");
         let long = format!("{}:1", "a".repeat(300));
         for address in ["", "-", "a b:1", "c:1\nid n2", long.as_str()] {
-            let adopt = Adopt { context: context(), coordinator: address.to_owned() };
+            let adopt = Adopt {
+                context: context(),
+                coordinator: address.to_owned(),
+                replaces: dfs_core::id::Run::default(),
+                has_ended: false,
+                position: 1,
+                numbers_end: 1 << 40,
+            };
             assert_kind(node.adopt(adopt).await, Kind::Invalid);
         }
         assert_kind(thin(1, 100).write_to(&*node, context()).await, Kind::WrongIdentity);
@@ -54,12 +61,22 @@ fn an_address_that_is_none_is_not_written_down() {
 }
 
 #[test]
-fn an_epoch_once_heard_is_remembered_over_a_power_cut() {
+fn a_run_once_adopted_is_remembered_over_a_power_cut() {
     World::run(2, async |world| {
         let host = world.add_host("n1", 4001);
         let node = start(&host).await;
-        // Heard from a client's upload, not from the coordinator itself.
         let later = sample::context(1, 8);
+        // No order raises the run, only an adoption that names what it replaces.
+        assert_kind(thin(1, 100).write_to(&*node, later).await, Kind::StaleEpoch);
+        let takeover = Adopt {
+            context: later,
+            coordinator: "nowhere:9".to_owned(),
+            replaces: context().run,
+            has_ended: true,
+            position: 1,
+            numbers_end: 1 << 40,
+        };
+        node.adopt(takeover).await.expect("it names the run that it replaces");
         thin(1, 100).write_to(&*node, later).await.expect("write");
         assert_kind(thin(2, 100).write_to(&*node, context()).await, Kind::StaleEpoch);
         host.crash();

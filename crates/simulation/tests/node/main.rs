@@ -51,7 +51,14 @@ async fn start(host: &Arc<Host>) -> Arc<Node> {
 }
 
 async fn adopt(node: &Node) -> Result<()> {
-    let adopt = Adopt { context: context(), coordinator: NOWHERE.to_owned() };
+    let adopt = Adopt {
+        context: context(),
+        coordinator: NOWHERE.to_owned(),
+        replaces: dfs_core::id::Run::default(),
+        has_ended: false,
+        position: 1,
+        numbers_end: 1 << 40,
+    };
     node.adopt(adopt).await.map(drop)
 }
 

@@ -63,11 +63,12 @@ pub(super) async fn get(
         parity_frames: Semaphore::new(PARITY_FRAMES_MAX as usize),
         is_ordered: sink.is_ordered(),
     };
+    let may_be_old = first.may_be_old;
     let pages = Pages::new(&reading, first, range)?;
     let read = read(&reading, pages, sink).await;
     let bad = reading.findings.take_bad();
     report(client, &bad).await;
-    Ok(read?.into_summary(reading.info, bytes, bad))
+    Ok(GetSummary { may_be_old, ..read?.into_summary(reading.info, bytes, bad) })
 }
 
 /// Reads all chunks and hands their bytes to `sink`, both at once.
@@ -189,6 +190,7 @@ impl Tally {
             from_parity: self.from_parity,
             notes: self.notes,
             bad,
+            may_be_old: false,
         }
     }
 }

@@ -133,12 +133,12 @@ fn a_file_that_forgot_its_last_commit_is_refused() {
 fn a_newer_format_is_refused_as_such() {
     let (files, _) = files();
     let mut bytes = files[1].clone();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let sum = crc32c(&[&bytes[..12]]);
     bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     let disk = TestDisk::with(LEDGER_FILE, bytes.clone());
     let refusal = Ledger::open(&disk, Strict).map(|_| ()).expect_err("refused");
-    assert!(matches!(refusal, LedgerError::NewerFormat { found: 2 }), "{refusal}");
+    assert!(matches!(refusal, LedgerError::NewerFormat { found: 3 }), "{refusal}");
     assert_eq!(crate::api::Error::from(refusal).kind, crate::api::Kind::NotSupported);
     assert!(disk.read(LEDGER_FILE) == bytes);
 }

@@ -45,7 +45,7 @@ fn the_head_is_written_as_it_always_was() {
     let (mut ledger, _) = Ledger::open(&disk, Strict).expect("a new one");
     ledger.commit(&steps(&history()).0[0]).expect("a good disk");
     let bytes = disk.read(LEDGER_FILE);
-    assert_eq!(hex(&bytes[..16]), "4446534341544c4701000000ec35da2a");
+    assert_eq!(hex(&bytes[..16]), "4446534341544c4702000000d5bcf848");
     assert_eq!(hex(&bytes[512..524]), "01000000000000008415d9f2");
     assert_eq!(hex(&bytes[1024..1036]), "0200000000000000a544a3dd");
     assert_eq!(&bytes[4096..4100], b"redb");

@@ -8,13 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dfs_core::api::{CoordinatorService, Lookup, PutMode, Rename};
-use dfs_core::catalog::{Catalog, Change, ChunkRecord, Command, FileRecord, StripeRecord};
+use dfs_core::catalog::{
+    Catalog, Change, ChunkRecord, Command, FileRecord, RunRecord, StripeRecord,
+};
 use dfs_core::coordinator::{
     Coordinator, CoordinatorSettings, DELETE_GRACE_MS_DEFAULT, UPLOAD_IDLE_MAX_MS_DEFAULT,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::env::Durability;
-use dfs_core::id::{ClusterId, Epoch, FileId, Handle, NodeIndex};
+use dfs_core::id::{ClusterId, FileId, Handle, NodeIndex, Run};
 use dfs_core::ledger::Ledger;
 use dfs_core::name::FileName;
 use dfs_core::policy::{Coding, Compression, ParitySpec, PlacementStrategy, Policy, StripeShape};
@@ -196,6 +198,8 @@ where
 
 fn settings() -> CoordinatorSettings {
     CoordinatorSettings {
+        without: Vec::new(),
+        accepts_older: false,
         address: "127.0.0.1:1".to_owned(),
         nodes: Vec::new(),
         policy: spec(2, ParitySpec::None),
@@ -231,7 +235,8 @@ impl Growing {
         let (policy, placement) = (settings.policy, settings.placement);
         let cluster = ClusterId([7; 16]);
         growing.apply(&Command::Found { cluster, created_ms: 1, policy, placement })?;
-        growing.apply(&Command::OpenEpoch { epoch: Epoch(1) })?;
+        growing
+            .apply(&Command::OpenRun { run: RunRecord::new(Run::new(1, 1), 1), skip_to: None })?;
         for number in 0..NODES {
             let folder = u8::try_from(number).expect("a few nodes");
             growing.apply(&Command::SetMember {

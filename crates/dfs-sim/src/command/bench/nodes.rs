@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, CoordinatorService, Error, HANDLES_PER_CALL_MAX, Heartbeat,
-    HeldChunk, InventoryChanges, InventoryDigest, InventoryPage, Kind, NodeInfo, NodeService,
-    NodeSpace, ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WriteStream,
+    Adopt, Allegiance, ChunkRead, Context, CoordinatorService, Error, HANDLES_PER_CALL_MAX,
+    Heartbeat, HeldChunk, Hello, InventoryChanges, InventoryDigest, InventoryPage, Kind, NodeInfo,
+    NodeService, NodeSpace, ReadRequest, RebuildTask, Receipt, Result, Told, WriteHeader,
+    WriteStream,
 };
 use dfs_core::data::chunk::ChunkSeal;
 use dfs_core::env::Peers;
@@ -36,6 +37,8 @@ struct Held {
     log: Vec<(u64, Handle)>,
     /// The version that the coordinator said it knows.
     known: Option<u64>,
+    /// The coordinator's last answer.
+    answer: Option<u64>,
 }
 
 /// All of them, by their addresses.
@@ -98,13 +101,21 @@ impl PaperNode {
         let heartbeat = Heartbeat {
             info: self.info(context),
             joins: false,
+            allegiance: Allegiance {
+                told: Told { run: context.run, position: 0 },
+                ..Allegiance::default()
+            },
+            confirms: self.held().answer,
             space: NodeSpace { total: SPACE_BYTES, free: SPACE_BYTES, used: 0 },
             digest,
             changes,
             trouble: None,
         };
-        let known = coordinator.heartbeat(heartbeat).await?.known_version;
-        self.held().known = known;
+        let reply = coordinator.heartbeat(heartbeat).await?;
+        let known = reply.known_version;
+        let mut held = self.held();
+        (held.known, held.answer) = (known, Some(reply.answer));
+        drop(held);
         Ok(known.is_some_and(|known| known >= digest.version))
     }
 
@@ -153,6 +164,14 @@ fn not_here<T>() -> Result<T> {
 
 #[async_trait]
 impl NodeService for PaperNode {
+    async fn hello(&self) -> Result<Hello> {
+        not_here()
+    }
+
+    async fn release(&self, _: Context) -> Result<()> {
+        Ok(())
+    }
+
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
         Ok(self.info(request.context))
     }

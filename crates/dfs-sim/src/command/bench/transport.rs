@@ -10,13 +10,13 @@ use std::thread;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, Error, InventoryPage, Kind, NodeInfo, NodeService, ReadRequest,
-    RebuildTask, Receipt, Result, WriteHeader, WritePart, WriteStream,
+    Adopt, ChunkRead, Context, Error, Hello, InventoryPage, Kind, NodeInfo, NodeService,
+    ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WritePart, WriteStream,
 };
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal, SealBuilder};
 use dfs_core::data::frame::{self, FRAME_SIZE, Place};
 use dfs_core::env::Peers;
-use dfs_core::id::{ClusterId, Epoch, FileId, Handle};
+use dfs_core::id::{ClusterId, FileId, Handle, Run};
 use dfs_core::name::FileName;
 use dfs_core::policy::{Code, Coding, Compression, StripeShape};
 use dfs_runtime::grpc::{self, GrpcPeers};
@@ -88,7 +88,7 @@ async fn send(node: &dyn NodeService, chunk: &Arc<Chunk>) -> Result<()> {
     let frames = chunk.frames(0..FRAMES).map(|frame| Ok(WritePart::Frame(frame)));
     let frames: Vec<_> = frames.chain([Ok(WritePart::Seal(chunk.seal))]).collect();
     let header = WriteHeader {
-        context: Context { cluster: CLUSTER, epoch: Epoch(1) },
+        context: Context { cluster: CLUSTER, run: Run::new(1, 1) },
         chunk: chunk.header.clone(),
     };
     node.write_chunk(header, stream::iter(frames).boxed()).await
@@ -148,6 +148,14 @@ struct Null(Arc<Chunk>);
 
 #[async_trait]
 impl NodeService for Null {
+    async fn hello(&self) -> Result<Hello> {
+        refuse()
+    }
+
+    async fn release(&self, _: Context) -> Result<()> {
+        refuse()
+    }
+
     async fn write_chunk(&self, _: WriteHeader, mut parts: WriteStream) -> Result<()> {
         while let Some(part) = parts.next().await {
             part?;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, Error, InventoryPage, Kind, NodeInfo, NodeService, ReadRequest,
-    RebuildTask, Receipt, Result, WriteHeader, WriteStream,
+    Adopt, ChunkRead, Context, Error, Hello, InventoryPage, Kind, NodeInfo, NodeService,
+    ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WriteStream,
 };
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
 use dfs_core::id::Handle;
@@ -72,6 +72,18 @@ fn frames_in(wanted: &Range<u32>, seal: &ChunkSeal) -> u32 {
 
 #[async_trait]
 impl NodeService for NodeStub {
+    async fn hello(&self) -> Result<Hello> {
+        let mut client = self.client()?;
+        let call = client.hello(wire::HelloRequest {});
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn release(&self, context: Context) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.release(wire::ReleaseRequest { context: Some(context.into()) });
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
     async fn adopt(&self, request: Adopt) -> Result<NodeInfo> {
         let mut client = self.client()?;
         let request = wire::AdoptRequest::from(request);

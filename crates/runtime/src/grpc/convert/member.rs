@@ -82,6 +82,8 @@ impl From<Heartbeat> for wire::HeartbeatRequest {
             digest: Some(heartbeat.digest.into()),
             changes: heartbeat.changes.map(Into::into),
             trouble: heartbeat.trouble,
+            allegiance: Some(heartbeat.allegiance.into()),
+            confirms: heartbeat.confirms,
         }
     }
 }
@@ -97,13 +99,21 @@ impl TryFrom<wire::HeartbeatRequest> for Heartbeat {
             digest: need("digest", wire.digest)?,
             changes: maybe(wire.changes)?,
             trouble: wire.trouble.map(text),
+            allegiance: need("allegiance", wire.allegiance)?,
+            confirms: wire.confirms,
         })
     }
 }
 
 impl From<HeartbeatReply> for wire::HeartbeatReply {
     fn from(reply: HeartbeatReply) -> Self {
-        Self { context: Some(reply.context.into()), known_version: reply.known_version }
+        Self {
+            context: Some(reply.context.into()),
+            known_version: reply.known_version,
+            answer: reply.answer,
+            position: reply.position,
+            numbers_end: reply.numbers_end,
+        }
     }
 }
 
@@ -111,7 +121,13 @@ impl TryFrom<wire::HeartbeatReply> for HeartbeatReply {
     type Error = BadMessage;
 
     fn try_from(wire: wire::HeartbeatReply) -> Checked<Self> {
-        Ok(Self { context: need("context", wire.context)?, known_version: wire.known_version })
+        Ok(Self {
+            context: need("context", wire.context)?,
+            known_version: wire.known_version,
+            answer: wire.answer,
+            position: wire.position,
+            numbers_end: wire.numbers_end,
+        })
     }
 }
 

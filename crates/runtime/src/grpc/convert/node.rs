@@ -1,8 +1,8 @@
 //! The messages of the node's service.
 
 use dfs_core::api::{
-    Adopt, Context, HANDLES_PER_CALL_MAX, HeldChunk, InventoryPage, NodeInfo, ReadRequest,
-    RebuildTask, Receipt, StripeMember, WriteHeader,
+    Adopt, Allegiance, Context, HANDLES_PER_CALL_MAX, HeldChunk, Hello, InventoryPage, NodeInfo,
+    ReadRequest, RebuildTask, Receipt, StripeMember, Told, WriteHeader,
 };
 use dfs_core::data::chunk::{ChunkHeader, ChunkSeal};
 use dfs_core::data::frame::{FRAME_SIZE, HEADER_SIZE, STORED_MAX};
@@ -19,7 +19,14 @@ use super::{
 
 impl From<Adopt> for wire::AdoptRequest {
     fn from(adopt: Adopt) -> Self {
-        Self { context: Some(adopt.context.into()), coordinator: adopt.coordinator }
+        Self {
+            context: Some(adopt.context.into()),
+            coordinator: adopt.coordinator,
+            replaces: Some(adopt.replaces.into()),
+            has_ended: adopt.has_ended,
+            position: adopt.position,
+            numbers_end: adopt.numbers_end,
+        }
     }
 }
 
@@ -30,7 +37,54 @@ impl TryFrom<wire::AdoptRequest> for Adopt {
         Ok(Self {
             context: need("context", wire.context)?,
             coordinator: address("coordinator", wire.coordinator)?,
+            replaces: need("replaces", wire.replaces)?,
+            has_ended: wire.has_ended,
+            position: wire.position,
+            numbers_end: wire.numbers_end,
         })
+    }
+}
+
+impl From<Allegiance> for wire::Allegiance {
+    fn from(allegiance: Allegiance) -> Self {
+        Self {
+            run: Some(allegiance.told.run.into()),
+            position: allegiance.told.position,
+            since_ms: allegiance.since_ms,
+            coordinator: allegiance.coordinator,
+            numbers_end: allegiance.numbers_end,
+            leased_ms: allegiance.leased_ms,
+        }
+    }
+}
+
+impl TryFrom<wire::Allegiance> for Allegiance {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::Allegiance) -> Checked<Self> {
+        let coordinator = wire.coordinator.map(|it| address("allegiance.coordinator", it));
+        Ok(Self {
+            told: Told { run: need("allegiance.run", wire.run)?, position: wire.position },
+            since_ms: wire.since_ms,
+            coordinator: coordinator.transpose()?,
+            numbers_end: wire.numbers_end,
+            leased_ms: wire.leased_ms,
+        })
+    }
+}
+
+impl From<Hello> for wire::HelloReply {
+    fn from(hello: Hello) -> Self {
+        Self { info: Some(hello.info.into()), allegiance: Some(hello.allegiance.into()) }
+    }
+}
+
+impl TryFrom<wire::HelloReply> for Hello {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::HelloReply) -> Checked<Self> {
+        let allegiance = need("allegiance", wire.allegiance)?;
+        Ok(Self { info: need("info", wire.info)?, allegiance })
     }
 }
 

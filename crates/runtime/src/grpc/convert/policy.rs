@@ -1,7 +1,7 @@
 //! Policies, codes and shapes.
 
 use dfs_core::api::{Context, PolicyOverrides};
-use dfs_core::id::Epoch;
+use dfs_core::id::Run;
 use dfs_core::policy::{
     CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, Code, Coding, Compression, ParitySpec, PlacementStrategy,
     Policy, PolicySpec, REPLICATION_MAX, STRIPE_WIDTH_MAX, StripeShape,
@@ -12,7 +12,8 @@ use super::{BadMessage, Checked, bad, byte, cluster, id_bytes, maybe, need};
 
 impl From<Context> for wire::Context {
     fn from(context: Context) -> Self {
-        Self { cluster: id_bytes(&context.cluster.0), epoch: context.epoch.0 }
+        let (epoch, tag) = (context.run.epoch.0, context.run.tag.0);
+        Self { cluster: id_bytes(&context.cluster.0), epoch, tag }
     }
 }
 
@@ -20,7 +21,22 @@ impl TryFrom<wire::Context> for Context {
     type Error = BadMessage;
 
     fn try_from(wire: wire::Context) -> Checked<Self> {
-        Ok(Self { cluster: cluster("context.cluster", &wire.cluster)?, epoch: Epoch(wire.epoch) })
+        let run = Run::new(wire.epoch, wire.tag);
+        Ok(Self { cluster: cluster("context.cluster", &wire.cluster)?, run })
+    }
+}
+
+impl From<Run> for wire::Run {
+    fn from(run: Run) -> Self {
+        Self { epoch: run.epoch.0, tag: run.tag.0 }
+    }
+}
+
+impl TryFrom<wire::Run> for Run {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::Run) -> Checked<Self> {
+        Ok(Self::new(wire.epoch, wire.tag))
     }
 }
 

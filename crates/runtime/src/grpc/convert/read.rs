@@ -205,6 +205,7 @@ impl From<FileMap> for wire::LookupReply {
             context: Some(map.context.into()),
             info: Some(map.info.into()),
             stripes: wires(map.stripes),
+            may_be_old: map.may_be_old,
         }
     }
 }
@@ -217,6 +218,7 @@ impl TryFrom<wire::LookupReply> for FileMap {
             context: need("context", wire.context)?,
             info: need("info", wire.info)?,
             stripes: list("stripes", wire.stripes, STRIPES_PER_CALL_MAX)?,
+            may_be_old: wire.may_be_old,
         })
     }
 }
@@ -281,7 +283,7 @@ impl TryFrom<wire::ListEntry> for ListEntry {
 
 impl From<ListPage> for wire::ListReply {
     fn from(page: ListPage) -> Self {
-        Self { entries: wires(page.entries), next: page.next }
+        Self { entries: wires(page.entries), next: page.next, may_be_old: page.may_be_old }
     }
 }
 
@@ -292,6 +294,7 @@ impl TryFrom<wire::ListReply> for ListPage {
         Ok(Self {
             entries: list("entries", wire.entries, ENTRIES_PER_PAGE_MAX)?,
             next: wire.next.map(|it| prefix("next", it)).transpose()?,
+            may_be_old: wire.may_be_old,
         })
     }
 }

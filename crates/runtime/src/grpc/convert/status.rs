@@ -1,7 +1,7 @@
 //! Usage and status.
 
 use dfs_core::api::{ClusterStatus, NodeStatus, Promise, RepairStatus, StripeHealth, Usage};
-use dfs_core::id::Epoch;
+use dfs_core::id::{Handle, Run};
 
 use super::super::limit::NODES_MAX;
 use super::super::wire;
@@ -152,7 +152,14 @@ impl From<ClusterStatus> for wire::StatusReply {
     fn from(status: ClusterStatus) -> Self {
         Self {
             cluster: id_bytes(&status.cluster.0),
-            epoch: status.epoch.0,
+            epoch: status.run.epoch.0,
+            tag: status.run.tag.0,
+            leased: status.leased,
+            counted: status.counted,
+            makes_no_changes: status.makes_no_changes,
+            kept_handles: (status.kept_handles.into_iter())
+                .map(|(first, end)| wire::HandleRange { first: first.0, end: end.0 })
+                .collect(),
             version: status.version,
             now_ms: status.now_ms,
             uptime_s: status.uptime_s,
@@ -176,7 +183,13 @@ impl TryFrom<wire::StatusReply> for ClusterStatus {
         Ok(Self {
             cluster: cluster("cluster", &wire.cluster)?,
             placement: wire.placement().try_into()?,
-            epoch: Epoch(wire.epoch),
+            run: Run::new(wire.epoch, wire.tag),
+            leased: wire.leased,
+            counted: wire.counted,
+            makes_no_changes: wire.makes_no_changes.map(text),
+            kept_handles: (wire.kept_handles.into_iter())
+                .map(|range| (Handle(range.first), Handle(range.end)))
+                .collect(),
             version: text(wire.version),
             now_ms: wire.now_ms,
             uptime_s: wire.uptime_s,

@@ -75,7 +75,7 @@ pub struct Failure {
     #[prost(string, tag = "2")]
     pub message: ::prost::alloc::string::String,
 }
-/// Who speaks for which cluster, and since when.
+/// The cluster and the run that the speaker belongs to.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Context {
     /// 16 bytes
@@ -83,6 +83,16 @@ pub struct Context {
     pub cluster: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
+    #[prost(fixed64, tag = "3")]
+    pub tag: u64,
+}
+/// One leadership of one coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Run {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(fixed64, tag = "2")]
+    pub tag: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Coding {
@@ -194,7 +204,47 @@ pub struct AdoptRequest {
     pub context: ::core::option::Option<Context>,
     #[prost(string, tag = "2")]
     pub coordinator: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub replaces: ::core::option::Option<Run>,
+    #[prost(bool, tag = "4")]
+    pub has_ended: bool,
+    #[prost(uint64, tag = "5")]
+    pub position: u64,
+    #[prost(uint64, tag = "6")]
+    pub numbers_end: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HelloRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HelloReply {
+    #[prost(message, optional, tag = "1")]
+    pub info: ::core::option::Option<NodeInfo>,
+    #[prost(message, optional, tag = "2")]
+    pub allegiance: ::core::option::Option<Allegiance>,
+}
+/// The run that a node obeys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Allegiance {
+    #[prost(message, optional, tag = "1")]
+    pub run: ::core::option::Option<Run>,
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+    #[prost(uint64, tag = "3")]
+    pub since_ms: u64,
+    #[prost(string, optional, tag = "4")]
+    pub coordinator: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "5")]
+    pub numbers_end: u64,
+    #[prost(uint64, tag = "6")]
+    pub leased_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseRequest {
+    #[prost(message, optional, tag = "1")]
+    pub context: ::core::option::Option<Context>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ChunkHeader {
     /// 16 bytes
@@ -439,6 +489,10 @@ pub struct HeartbeatRequest {
     pub changes: ::core::option::Option<InventoryChanges>,
     #[prost(string, optional, tag = "6")]
     pub trouble: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "7")]
+    pub allegiance: ::core::option::Option<Allegiance>,
+    #[prost(uint64, optional, tag = "8")]
+    pub confirms: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeartbeatReply {
@@ -446,6 +500,12 @@ pub struct HeartbeatReply {
     pub context: ::core::option::Option<Context>,
     #[prost(uint64, optional, tag = "2")]
     pub known_version: ::core::option::Option<u64>,
+    #[prost(uint64, tag = "3")]
+    pub answer: u64,
+    #[prost(uint64, tag = "4")]
+    pub position: u64,
+    #[prost(uint64, tag = "5")]
+    pub numbers_end: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveRequest {
@@ -685,6 +745,8 @@ pub struct LookupReply {
     pub info: ::core::option::Option<FileInfo>,
     #[prost(message, repeated, tag = "3")]
     pub stripes: ::prost::alloc::vec::Vec<StripeMap>,
+    #[prost(bool, tag = "4")]
+    pub may_be_old: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRequest {
@@ -727,6 +789,8 @@ pub struct ListReply {
     pub entries: ::prost::alloc::vec::Vec<ListEntry>,
     #[prost(string, optional, tag = "2")]
     pub next: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, tag = "3")]
+    pub may_be_old: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveRequest {
@@ -877,6 +941,24 @@ pub struct StatusReply {
     pub repair: ::core::option::Option<RepairStatus>,
     #[prost(uint64, tag = "14")]
     pub garbage_bytes: u64,
+    #[prost(fixed64, tag = "15")]
+    pub tag: u64,
+    #[prost(uint32, tag = "16")]
+    pub leased: u32,
+    #[prost(uint32, tag = "17")]
+    pub counted: u32,
+    #[prost(string, optional, tag = "18")]
+    pub makes_no_changes: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "19")]
+    pub kept_handles: ::prost::alloc::vec::Vec<HandleRange>,
+}
+/// Handles from `first` to below `end`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandleRange {
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    #[prost(uint64, tag = "2")]
+    pub end: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1169,6 +1251,42 @@ pub mod node_client {
             req.extensions_mut().insert(GrpcMethod::new("dfs.v1.Node", "Adopt"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn hello(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HelloRequest>,
+        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/dfs.v1.Node/Hello");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("dfs.v1.Node", "Hello"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn release(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleaseReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/dfs.v1.Node/Release");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("dfs.v1.Node", "Release"));
+            self.inner.unary(req, path, codec).await
+        }
         /// First the header, then the frames, then the seal and nothing more.
         /// A stream that ends without a seal leaves nothing.
         pub async fn write_chunk(
@@ -1308,6 +1426,14 @@ pub mod node_server {
             &self,
             request: tonic::Request<super::AdoptRequest>,
         ) -> std::result::Result<tonic::Response<super::NodeInfo>, tonic::Status>;
+        async fn hello(
+            &self,
+            request: tonic::Request<super::HelloRequest>,
+        ) -> std::result::Result<tonic::Response<super::HelloReply>, tonic::Status>;
+        async fn release(
+            &self,
+            request: tonic::Request<super::ReleaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::ReleaseReply>, tonic::Status>;
         /// First the header, then the frames, then the seal and nothing more.
         /// A stream that ends without a seal leaves nothing.
         async fn write_chunk(
@@ -1450,6 +1576,92 @@ pub mod node_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AdoptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Node/Hello" => {
+                    #[allow(non_camel_case_types)]
+                    struct HelloSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::HelloRequest>
+                    for HelloSvc<T> {
+                        type Response = super::HelloReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HelloRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::hello(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HelloSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Node/Release" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseSvc<T: Node>(pub Arc<T>);
+                    impl<T: Node> tonic::server::UnaryService<super::ReleaseRequest>
+                    for ReleaseSvc<T> {
+                        type Response = super::ReleaseReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Node>::release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

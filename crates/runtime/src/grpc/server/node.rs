@@ -57,6 +57,18 @@ impl node_server::Node for Adapter {
         self.calls.answer(async move { service.adopt(request).await }, Into::into).await
     }
 
+    async fn hello(&self, _: Request<wire::HelloRequest>) -> Answer<wire::HelloReply> {
+        let service = self.service.clone();
+        self.calls.answer(async move { service.hello().await }, Into::into).await
+    }
+
+    async fn release(&self, request: Request<wire::ReleaseRequest>) -> Answer<wire::ReleaseReply> {
+        let context = checked(need("context", request.into_inner().context))?;
+        let service = self.service.clone();
+        let call = async move { service.release(context).await };
+        self.calls.answer(call, |()| wire::ReleaseReply {}).await
+    }
+
     async fn write_chunk(
         &self,
         mut request: Request<Streaming<wire::WriteChunkRequest>>,

@@ -4,15 +4,16 @@
 use std::fmt::Debug;
 
 use dfs_core::api::{
-    Adopt, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, CopyAt, CopyState,
-    FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, InventoryChanges, InventoryDigest,
-    InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo, NodeSpace, NodeState, NodeStatus,
-    Place, PolicyOverrides, Promise, PutMode, ReadRequest, RebuildTask, Receipt, Remove, Removed,
-    Rename, RepairStatus, Retarget, SealedChunk, SealedStripe, StripeHealth, StripeMap,
-    StripeMember, StripePlacement, Target, UploadGrant, Usage, WriteHeader,
+    Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, CopyAt,
+    CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello, InventoryChanges,
+    InventoryDigest, InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo, NodeSpace,
+    NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode, ReadRequest, RebuildTask,
+    Receipt, Remove, Removed, Rename, RepairStatus, Retarget, SealedChunk, SealedStripe,
+    StripeHealth, StripeMap, StripeMember, StripePlacement, Target, Told, UploadGrant, Usage,
+    WriteHeader,
 };
 use dfs_core::data::digest::Digest;
-use dfs_core::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, SessionId};
+use dfs_core::id::{ClusterId, FileId, FolderId, Handle, NodeId, Run, SessionId};
 use dfs_core::name::FileName;
 use dfs_core::policy::{
     Code, Coding, Compression, ParitySpec, PlacementStrategy, Policy, PolicySpec, StripeShape,
@@ -138,7 +139,21 @@ fn messages_of_the_node_arrive_as_they_were_sent() {
     crosses::<wire::AdoptRequest, _>(Adopt {
         context: context(),
         coordinator: "localhost:4000".to_owned(),
+        replaces: Run::new(7, 3),
+        has_ended: true,
+        position: 12,
+        numbers_end: u64::MAX,
     });
+    let told = Told { run: Run::new(u64::MAX, u64::MAX), position: 12 };
+    let allegiance = Allegiance {
+        told,
+        since_ms: 5,
+        coordinator: Some("localhost:4000".to_owned()),
+        numbers_end: 1 << 40,
+        leased_ms: 6_300,
+    };
+    crosses::<wire::HelloReply, _>(Hello { info: info(), allegiance });
+    crosses::<wire::HelloReply, _>(Hello { info: info(), allegiance: Allegiance::default() });
     crosses::<wire::NodeInfo, _>(info());
     crosses::<wire::NodeInfo, _>(NodeInfo { zone: None, cluster: None, replaces: false, ..info() });
     crosses::<wire::WriteHeader, _>(WriteHeader {
@@ -193,6 +208,8 @@ fn messages_of_members_arrive_as_they_were_sent() {
         gone: vec![Handle(7), Handle(8)],
     };
     let heartbeat = Heartbeat {
+        allegiance: Allegiance::default(),
+        confirms: Some(8),
         info: info(),
         joins: true,
         space: NodeSpace { total: 3, free: 2, used: 1 },
@@ -208,10 +225,19 @@ fn messages_of_members_arrive_as_they_were_sent() {
         ..heartbeat
     });
     crosses::<wire::HeartbeatReply, _>(HeartbeatReply {
+        answer: 9,
+        position: 77,
+        numbers_end: 1 << 20,
         context: context(),
         known_version: Some(0),
     });
-    crosses::<wire::HeartbeatReply, _>(HeartbeatReply { context: context(), known_version: None });
+    crosses::<wire::HeartbeatReply, _>(HeartbeatReply {
+        context: context(),
+        known_version: None,
+        answer: 0,
+        position: 0,
+        numbers_end: 0,
+    });
     crosses_by(
         (ClusterId([1; 16]), id("n1"), SessionId(2)),
         |(cluster, node, session)| member::leave_request(cluster, node, session),
@@ -294,6 +320,7 @@ fn messages_about_names_arrive_as_they_were_sent() {
         chunks: vec![chunk.clone(), chunk.clone(), chunk],
     };
     crosses::<wire::LookupReply, _>(FileMap {
+        may_be_old: true,
         context: context(),
         info: file(),
         stripes: vec![stripe],
@@ -318,7 +345,11 @@ fn messages_about_names_arrive_as_they_were_sent() {
     });
     let folder = ListEntry::Folder { prefix: "a/".to_owned(), files: 3, bytes: 4 };
     let entries = vec![ListEntry::File(file()), folder];
-    crosses::<wire::ListReply, _>(ListPage { entries, next: Some("x".to_owned()) });
+    crosses::<wire::ListReply, _>(ListPage {
+        entries,
+        next: Some("x".to_owned()),
+        may_be_old: true,
+    });
     crosses::<wire::RemoveRequest, _>(Remove {
         path: "a/b".to_owned(),
         is_recursive: true,
@@ -359,7 +390,11 @@ fn messages_about_the_whole_arrive_as_they_were_sent() {
     };
     crosses::<wire::StatusReply, _>(ClusterStatus {
         cluster: ClusterId([2; 16]),
-        epoch: Epoch(8),
+        run: Run::new(8, 9),
+        leased: 2,
+        counted: 3,
+        makes_no_changes: Some("why".to_owned()),
+        kept_handles: vec![(Handle(1), Handle(1 << 40))],
         version: "1.0".to_owned(),
         now_ms: 9,
         uptime_s: 10,

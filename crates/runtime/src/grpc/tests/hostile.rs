@@ -175,6 +175,14 @@ type Answer<T> = std::result::Result<Response<T>, Status>;
 impl Node for Liar {
     type ReadChunkStream = BoxStream<'static, std::result::Result<wire::ReadChunkReply, Status>>;
 
+    async fn hello(&self, _: Request<wire::HelloRequest>) -> Answer<wire::HelloReply> {
+        unreachable!("not called")
+    }
+
+    async fn release(&self, _: Request<wire::ReleaseRequest>) -> Answer<wire::ReleaseReply> {
+        unreachable!("not called")
+    }
+
     async fn adopt(&self, _: Request<wire::AdoptRequest>) -> Answer<wire::NodeInfo> {
         Ok(Response::new(wire::NodeInfo::default()))
     }

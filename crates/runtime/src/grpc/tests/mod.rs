@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, Error, InventoryPage, Kind, NodeInfo, NodeService, ReadRequest,
-    RebuildTask, Receipt, Result, WriteHeader, WritePart, WriteStream,
+    Adopt, ChunkRead, Context, Error, Hello, InventoryPage, Kind, NodeInfo, NodeService,
+    ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WritePart, WriteStream,
 };
 use dfs_core::env::Peers;
 use dfs_core::id::Handle;
@@ -70,6 +70,14 @@ impl Scripted {
 
 #[async_trait]
 impl NodeService for Scripted {
+    async fn hello(&self) -> Result<Hello> {
+        unreachable!("this test says no hello")
+    }
+
+    async fn release(&self, _: Context) -> Result<()> {
+        unreachable!("this test releases no node")
+    }
+
     async fn adopt(&self, _: Adopt) -> Result<NodeInfo> {
         Err(Error::new(Kind::NotSupported, "not in this script"))
     }

@@ -21,10 +21,7 @@ pub(super) async fn nodes_join_and_are_seen(coordinator: &dyn CoordinatorService
     assert!(status.promise.nodes_lost_max >= Some(1), "{}", status.promise.sentence);
     let stranger = Speaker::new("n4", 4);
     let heartbeat = stranger.beat(coordinator).await.expect("join");
-    assert_eq!(
-        (heartbeat.context.cluster, heartbeat.context.epoch),
-        (status.cluster, status.epoch)
-    );
+    assert_eq!((heartbeat.context.cluster, heartbeat.context.run), (status.cluster, status.run));
 }
 
 pub(super) async fn impostors_are_refused(coordinator: &dyn CoordinatorService) {

@@ -6,12 +6,12 @@ mod membership;
 mod namespace;
 mod upload;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use dfs_core::api::{
-    BeginPut, Commit, Committed, CoordinatorService, Error, Heartbeat, HeartbeatReply,
+    Allegiance, BeginPut, Commit, Committed, CoordinatorService, Error, Heartbeat, HeartbeatReply,
     InventoryDigest, Kind, NodeInfo, NodeSpace, PolicyOverrides, PutMode, Result, SealedChunk,
-    SealedStripe, StripePlacement, UploadGrant,
+    SealedStripe, StripePlacement, Told, UploadGrant,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::id::{FolderId, NodeId, SessionId};
@@ -57,11 +57,11 @@ pub async fn coordinator_contract(mut make: impl AsyncFnMut() -> Arc<dyn Coordin
 
 /// A node that the suite speaks for.
 #[derive(Debug, Clone)]
-struct Speaker(NodeInfo);
+struct Speaker(NodeInfo, Arc<Mutex<(Allegiance, Option<u64>)>>);
 
 impl Speaker {
     fn new(id: &str, folder: u8) -> Self {
-        Self(NodeInfo {
+        let info = NodeInfo {
             id: NodeId::new(id).expect("a good id"),
             folder: FolderId([folder; 16]),
             session: SessionId(u64::from(folder) * 1000 + 1),
@@ -71,11 +71,15 @@ impl Speaker {
             cluster: None,
             replaces: false,
             version: "0.0.0-spoken-for".to_owned(),
-        })
+        };
+        Self(info, Arc::default())
     }
 
     async fn beat(&self, coordinator: &dyn CoordinatorService) -> Result<HeartbeatReply> {
+        let (allegiance, confirms) = self.1.lock().expect("one at a time").clone();
         let heartbeat = Heartbeat {
+            allegiance,
+            confirms,
             info: self.0.clone(),
             joins: true,
             space: NodeSpace { total: 1 << 40, free: 1 << 40, used: 0 },
@@ -83,13 +87,19 @@ impl Speaker {
             changes: None,
             trouble: None,
         };
-        coordinator.heartbeat(heartbeat).await
+        let reply = coordinator.heartbeat(heartbeat).await?;
+        // It obeys whoever answers it.
+        let told = Told { run: reply.context.run, position: reply.position };
+        let allegiance = Allegiance { told, ..Allegiance::default() };
+        *self.1.lock().expect("one at a time") = (allegiance, Some(reply.answer));
+        Ok(reply)
     }
 
     async fn join(&mut self, coordinator: &dyn CoordinatorService) {
         let reply = self.beat(coordinator).await.expect("a new node may join");
         self.0.cluster = Some(reply.context.cluster);
         self.beat(coordinator).await.expect("a member is heard");
+        self.beat(coordinator).await.expect("a member confirms the answer, and is leased");
     }
 }
 

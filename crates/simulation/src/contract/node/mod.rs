@@ -52,7 +52,15 @@ impl NodeUnderTest {
     }
 
     async fn adopt_as(&self, context: Context) -> Result<dfs_core::api::NodeInfo> {
-        let adopt = Adopt { context, coordinator: COORDINATOR.to_owned() };
+        let replaces = self.service.hello().await?.allegiance.told.run;
+        let adopt = Adopt {
+            context,
+            coordinator: COORDINATOR.to_owned(),
+            replaces,
+            has_ended: true,
+            position: 1,
+            numbers_end: 1 << 40,
+        };
         self.service.adopt(adopt).await
     }
 

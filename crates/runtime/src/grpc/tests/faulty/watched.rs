@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{
-    Adopt, ChunkRead, Context, Error, HeldChunk, InventoryPage, Kind, NodeInfo, NodeService,
+    Adopt, ChunkRead, Context, Error, HeldChunk, Hello, InventoryPage, Kind, NodeInfo, NodeService,
     ReadRequest, RebuildTask, Receipt, Result, WriteHeader, WritePart, WriteStream,
 };
 use dfs_core::data::chunk::ChunkSeal;
@@ -118,6 +118,14 @@ impl Watched {
 
 #[async_trait]
 impl NodeService for Watched {
+    async fn hello(&self) -> Result<Hello> {
+        unreachable!("this test says no hello")
+    }
+
+    async fn release(&self, _: Context) -> Result<()> {
+        unreachable!("this test releases no node")
+    }
+
     async fn adopt(&self, _: Adopt) -> Result<NodeInfo> {
         Err(not_watched())
     }
