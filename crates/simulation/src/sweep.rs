@@ -28,6 +28,10 @@ pub struct Sum {
     pub injected: BTreeMap<String, u64>,
     /// Copies rebuilt.
     pub rebuilt: u64,
+    /// Files lost, in runs that went beyond what their policy survives.
+    pub files_lost: u64,
+    /// Runs that lost files so.
+    pub runs_with_loss: u64,
     /// Runs in which something was wrong, by seed.
     pub failed: BTreeMap<u64, Report>,
 }
@@ -40,6 +44,8 @@ impl Sum {
         self.took_ms += report.took_ms;
         self.events += report.events;
         self.rebuilt += report.tally.rebuilt;
+        self.files_lost += report.lost.len() as u64;
+        self.runs_with_loss += u64::from(!report.lost.is_empty());
         for (act, count) in &report.ops {
             let sum = self.ops.entry(*act).or_default();
             sum.ok += count.ok;

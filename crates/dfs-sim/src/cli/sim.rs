@@ -31,8 +31,10 @@ Examples:
   dfs-sim sim run ./mine.toml --seed 7
   dfs-sim sim run swarm --seed 4711 --trace ./trace.txt
   dfs-sim sim run mixed --hours 24 --faults kill,bit-rot --nodes 12 --policy 'R=2 xor:4'
+  dfs-sim sim run node-loss --policy 'R=1' --beyond-tolerance
 
-Exit codes: 0 all held, 8 something that must never be was found";
+Exit codes: 0 what struck was survived, 8 something that must never be was found, 11 files
+are lost beyond what the policy survives";
 
 const SEEDS_EXAMPLES: &str = "\
 Each seed draws a cluster, a policy, what clients do and what goes wrong; one in ten
@@ -43,7 +45,8 @@ Examples:
   dfs-sim sim seeds 4711
   dfs-sim sim seeds 1..100 --json
 
-Exit codes: 0 all held, 8 something that must never be was found";
+Exit codes: 0 all that must hold held (files lost beyond a policy are counted), 8 something
+that must never be was found";
 
 /// `dfs-sim sim`.
 #[derive(Debug, Args)]
@@ -94,6 +97,9 @@ pub(crate) struct SimRunArgs {
     /// Kinds of fault, drawn over the whole time in place of the scenario's own; or none
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = parse_fault)]
     pub(crate) faults: Option<Vec<FaultName>>,
+    /// Let faults strike that destroy more than the policy survives: then files may be lost
+    #[arg(long)]
+    pub(crate) beyond_tolerance: bool,
     /// Write every event to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,

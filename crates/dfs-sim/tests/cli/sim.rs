@@ -61,6 +61,31 @@ fn a_run_and_a_sweep_answer_in_json_and_write_their_trace() {
     assert_eq!(faults.as_object().map(|kinds| kinds.len()), Some(1), "{faults}");
 }
 
+/// What a run shows is in its first line after the timeline, and in its exit
+/// code: what was lost beyond the policy is not what must never be.
+#[test]
+fn what_was_lost_or_left_out_is_said_first_and_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("wiped.toml");
+    let wipe = |node: &str| {
+        format!("[[fault]]\nat = \"30s\"\nwhat = \"wipe\"\nhost = \"{node}\"\nlasts = \"20s\"\n")
+    };
+    let scenario = "name = \"wiped\"\nlasts = \"3m\"\n[cluster]\nnodes = 5\nreplication = 1\n\
+                    [workload]\nstored-before = 20\nops = 10\nsize-min = \"1K\"\n";
+    fs::write(&path, format!("{scenario}{}{}", wipe("n1"), wipe("n2"))).expect("write");
+    let path = path.to_str().expect("text");
+    let left_out = sim(&["run", path]).ended(0).text();
+    assert!(left_out.contains("LEFT OUT, as the policy does not survive it: wipe 2"), "{left_out}");
+    assert!(left_out.contains("no wipe struck"), "{left_out}");
+    assert!(!left_out.contains("All held"), "{left_out}");
+    let lost = sim(&["run", path, "--beyond-tolerance"]).ended(11).text();
+    assert!(lost.contains("lost, beyond what R=1 none survives; no wrong bytes"), "{lost}");
+    assert!(lost.contains("before/000") && !lost.contains("All held"), "{lost}");
+    let json = sim(&["run", path, "--beyond-tolerance", "--json"]).ended(11).json();
+    assert_eq!(json["verdict"], "lost_beyond_policy");
+    assert!(json["files_lost"].as_array().is_some_and(|files| !files.is_empty()), "{json}");
+}
+
 #[test]
 fn what_is_wrong_is_said_with_the_nearest_fix() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -74,6 +99,7 @@ fn what_is_wrong_is_said_with_the_nearest_fix() {
         (vec!["run", path], 2, "there is no host \"n9\": the nodes are n1 to n5"),
         (vec!["run", "mixed", "--faults", "fire"], 2, "there are kill"),
         (vec!["run", "mixed", "--policy", "R=0"], 2, "replication must be 1 to 32"),
+        (vec!["run", "node-loss", "--policy", "R=9"], 2, "nothing could be stored: R=9"),
         (vec!["seeds", "9..1"], 2, "end before they begin"),
         (vec!["show", "no-such"], 5, "there is no scenario"),
     ] {

@@ -18,7 +18,7 @@ use crate::history::{Allowed, Begun, Outcome, Version};
 use crate::host::Host;
 use crate::rng::Rng;
 use crate::sample::mixed_bytes;
-use crate::scenario::{Act, Op};
+use crate::scenario::{Act, Op, name_before};
 
 /// No call of a client may take longer, whatever happens.
 const CALL_TIME_MAX: Duration = Duration::from_secs(900);
@@ -51,7 +51,7 @@ impl Run<'_> {
                 client: 1 + number % self.scenario.cluster.clients,
                 after: Span::default(),
                 act: Act::Put,
-                name: format!("before/{:05}", number + 1),
+                name: name_before(number + 1),
                 size: Some(workload.draw_size(&mut rng)),
                 offset: None,
                 len: None,
@@ -360,6 +360,13 @@ impl Run<'_> {
         let began = self.history.borrow_mut().tick();
         let Ok(read) = self.begin_read(&host, name, None).await else { return };
         let ended = self.history.borrow_mut().tick();
+        let is_there = !self.history.borrow().allowed(name, began, ended).absent;
+        let mut lost = self.lost.borrow_mut();
+        match read.is_err() && is_there {
+            true => lost.insert(name.to_owned()),
+            false => lost.remove(name),
+        };
+        drop(lost);
         self.check_read(name, None, read, (began, ended), !self.scenario.beyond_tolerance);
     }
 

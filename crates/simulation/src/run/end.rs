@@ -28,6 +28,8 @@ const SWEEP_TIME_MAX: Duration = Duration::from_secs(120);
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// What a beyond-tolerance run gets to come up again.
 const COME_UP_TIME: Duration = Duration::from_secs(90);
+/// How often a file that cannot be read is tried again before it is lost.
+const LAST_READS_MAX: u32 = 2;
 /// How long a quiet cluster is listened to.
 const QUIET_TIME: Duration = Duration::from_secs(60);
 /// Events a second that a quiet cluster may make for each node: a heartbeat
@@ -46,7 +48,7 @@ impl Run<'_> {
         let over_ms = trace::elapsed_ms();
         if self.scenario.beyond_tolerance {
             self.world.pass(COME_UP_TIME).await;
-            return self.read_all().await;
+            return self.read_what_is_left().await;
         }
         self.heal().await;
         self.tally.borrow_mut().healed_after_ms = trace::elapsed_ms() - over_ms;
@@ -154,6 +156,27 @@ impl Run<'_> {
                 return;
             }
             self.read_at_the_end(name).await;
+        }
+    }
+
+    /// Reads all files when more may have been destroyed than the policy
+    /// survives. A file is lost when it still cannot be read after every
+    /// process was up for a while.
+    async fn read_what_is_left(&self) {
+        self.read_all().await;
+        for _ in 0..LAST_READS_MAX {
+            let unread: Vec<String> = self.lost.borrow().iter().cloned().collect();
+            if unread.is_empty() || self.has_failed() {
+                break;
+            }
+            self.world.pass(COME_UP_TIME).await;
+            for name in unread {
+                self.read_at_the_end(&name).await;
+            }
+        }
+        let lost = self.lost.borrow().len();
+        if lost > 0 {
+            self.tell("data", format!("{lost} files cannot be read any more: they are lost"));
         }
     }
 

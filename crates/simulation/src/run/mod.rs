@@ -18,10 +18,10 @@ mod state;
 mod strike;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub use report::{Moment, OpCount, Report, Tally, Violation};
+pub use report::{Moment, OpCount, Report, Tally, Verdict, Violation};
 
 pub use hard::hard_names;
 pub(crate) use hard::is_hard_name;
@@ -88,7 +88,9 @@ pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
         timeline: Vec::new(),
         ops: BTreeMap::new(),
         struck: BTreeMap::new(),
+        never_struck: BTreeSet::new(),
         left_out: BTreeMap::new(),
+        lost: BTreeSet::new(),
         injected: BTreeMap::new(),
         tally: Tally::default(),
         op_steps: Vec::new(),

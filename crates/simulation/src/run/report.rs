@@ -1,6 +1,6 @@
 //! What a run tells: what happened, when, and what was found wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use dfs_core::data::digest::Digest;
@@ -26,9 +26,14 @@ pub struct Report {
     pub ops: BTreeMap<Act, OpCount>,
     /// Faults that were scheduled and struck, by their names in a scenario.
     pub struck: BTreeMap<&'static str, u64>,
+    /// Kinds of fault that the scenario names and of which none struck.
+    pub never_struck: BTreeSet<&'static str>,
     /// Faults that were left out because more would be lost than the policy
     /// survives, by their names in a scenario.
     pub left_out: BTreeMap<&'static str, u64>,
+    /// Acknowledged files that could not be read any more when all was over:
+    /// only in a run that goes beyond what the policy survives.
+    pub lost: BTreeSet<String>,
     /// What disks, links and hard places did to single calls, by kind.
     pub injected: BTreeMap<String, u64>,
     /// How the cluster fared.
@@ -44,6 +49,19 @@ pub struct Report {
     pub stopped: Option<String>,
     /// The trace before the first violation.
     pub tail: Vec<String>,
+}
+
+/// What a run showed, worst first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Something was found that must never be.
+    Broken,
+    /// So many files are lost, beyond what the policy survives.
+    Lost(usize),
+    /// These kinds of fault did not strike; what did strike was survived.
+    NotShown(BTreeSet<&'static str>),
+    /// Every fault struck, and every acknowledged byte is there.
+    Held,
 }
 
 /// One line of the timeline.
@@ -107,7 +125,18 @@ pub struct Violation {
 }
 
 impl Report {
-    /// Whether all held.
+    /// What it showed.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match () {
+            () if !self.is_right() => Verdict::Broken,
+            () if !self.lost.is_empty() => Verdict::Lost(self.lost.len()),
+            () if !self.never_struck.is_empty() => Verdict::NotShown(self.never_struck.clone()),
+            () => Verdict::Held,
+        }
+    }
+
+    /// Whether nothing was found that must never be.
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.violations.is_empty()

@@ -23,6 +23,10 @@ use crate::world::World;
 /// How long the operator waits for the coordinator's status.
 const STATUS_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Why most faults are left out that are.
+pub(super) const BEYOND_POLICY: &str =
+    "the policy does not survive it beside what is wrong already";
+
 /// One run. Everything lives on one thread; no borrow is held over a wait.
 pub(super) struct Run<'r> {
     pub(super) world: &'r World,
@@ -34,6 +38,8 @@ pub(super) struct Run<'r> {
     pub(super) contents: RefCell<Vec<usize>>,
     /// Contents that were stored with fewer copies than the policy names.
     pub(super) thin: RefCell<BTreeSet<Version>>,
+    /// Acknowledged files that could not be read when all was over.
+    pub(super) lost: RefCell<BTreeSet<String>>,
     pub(super) guard: RefCell<Guard>,
     /// Held for reading by each call of a client, for writing to damage a node.
     pub(super) quiet: RwLock<()>,
@@ -50,6 +56,8 @@ pub(super) struct Run<'r> {
     ops: RefCell<BTreeMap<Act, OpCount>>,
     struck: RefCell<BTreeMap<&'static str, u64>>,
     left_out: RefCell<BTreeMap<&'static str, u64>>,
+    /// Faults that struck or were left out, by their number.
+    decided: RefCell<BTreeSet<usize>>,
     op_steps: RefCell<Vec<Range<u64>>>,
     fault_steps: RefCell<Vec<Range<u64>>>,
     timeline: RefCell<Vec<Moment>>,
@@ -73,6 +81,7 @@ impl<'r> Run<'r> {
             history: RefCell::default(),
             contents: RefCell::default(),
             thin: RefCell::default(),
+            lost: RefCell::default(),
             guard: RefCell::new(guard),
             quiet: RwLock::new(()),
             held: RefCell::default(),
@@ -84,6 +93,7 @@ impl<'r> Run<'r> {
             ops: RefCell::default(),
             struck: RefCell::default(),
             left_out: RefCell::default(),
+            decided: RefCell::default(),
             op_steps: RefCell::default(),
             fault_steps: RefCell::default(),
             timeline: RefCell::default(),
@@ -140,6 +150,12 @@ impl<'r> Run<'r> {
             () = faults => {}
             () = work => {}
         }
+        // Some still wait for a moment in which the policy survives them.
+        for (number, fault) in self.scenario.faults.iter().enumerate() {
+            if fault.at < self.scenario.lasts && !self.decided.borrow().contains(&number) {
+                self.leave_out(number, fault, BEYOND_POLICY);
+            }
+        }
     }
 
     /// What goes on all the time.
@@ -156,8 +172,10 @@ impl<'r> Run<'r> {
             digest: self.world.trace().digest(),
             timeline: self.timeline.take(),
             ops: self.ops.take(),
+            never_struck: self.never_struck(),
             struck: self.struck.take(),
             left_out: self.left_out.take(),
+            lost: self.lost.take(),
             injected: self.injected(),
             tally: self.tally.take(),
             op_steps: self.op_steps.take(),
@@ -217,13 +235,24 @@ impl<'r> Run<'r> {
         self.ops.borrow().get(&act).map_or(0, |count| count.ok)
     }
 
-    pub(super) fn count_struck(&self, fault: &Fault) {
+    pub(super) fn count_struck(&self, number: usize, fault: &Fault) {
+        self.decided.borrow_mut().insert(number);
         *self.struck.borrow_mut().entry(fault.what.name()).or_default() += 1;
     }
 
-    pub(super) fn count_left_out(&self, fault: &Fault) {
+    /// A fault does not strike, for this reason.
+    pub(super) fn leave_out(&self, number: usize, fault: &Fault, reason: &str) {
+        self.decided.borrow_mut().insert(number);
         self.world.trace().event("world", format_args!("left out: {fault:?}"));
+        self.tell("fault", format!("{} is left out: {reason}", strike::describe(fault)));
         *self.left_out.borrow_mut().entry(fault.what.name()).or_default() += 1;
+    }
+
+    /// Kinds of fault that the scenario names and of which none struck.
+    fn never_struck(&self) -> BTreeSet<&'static str> {
+        let struck = self.struck.borrow();
+        let named = self.scenario.faults.iter().map(|fault| fault.what.name());
+        named.filter(|kind| !struck.contains_key(kind)).collect()
     }
 
     /// The coordinator as its operator reaches it: on its own machine, past

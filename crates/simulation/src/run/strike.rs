@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::hard;
-use super::state::Run;
+use super::state::{BEYOND_POLICY, Run};
 use crate::cluster::COORDINATOR;
 use crate::disk::{Call, MemoryDisk};
 use crate::host::Host;
@@ -28,22 +28,24 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
     let nodes: Vec<String> = hosts.iter().filter(|host| host.starts_with('n')).cloned().collect();
     let is_known = |host: &String| run.hosts().contains(host);
     if !hosts.iter().all(is_known) {
-        return run.count_left_out(fault);
+        return run.leave_out(number, fault, "there is no such host yet");
     }
     let harm = if nodes.is_empty() { Harm::None } else { fault.what.harm() };
     let from;
     match harm {
         Harm::Destroys if !run.scenario.beyond_tolerance => {
-            let [node] = nodes.as_slice() else { return run.count_left_out(fault) };
-            let Some(_nobody_works) = until_it_may_hurt(run).await else {
-                return run.count_left_out(fault);
+            let [node] = nodes.as_slice() else {
+                return run.leave_out(number, fault, BEYOND_POLICY);
             };
-            from = begin(run, fault);
+            let Some(_nobody_works) = until_it_may_hurt(run).await else {
+                return run.leave_out(number, fault, BEYOND_POLICY);
+            };
+            from = begin(run, number, fault);
             run.guard.borrow_mut().taint(node);
             damage(run, number, fault, node);
         }
         Harm::Destroys => {
-            from = begin(run, fault);
+            from = begin(run, number, fault);
             for node in &nodes {
                 run.guard.borrow_mut().taint(node);
                 damage(run, number, fault, node);
@@ -51,16 +53,23 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
         }
         Harm::Away => {
             let may_go = run.guard.borrow().may_go(&nodes) || run.scenario.beyond_tolerance;
-            if !may_go || is_disk_being_filled(run, fault, &nodes) {
-                return run.count_left_out(fault);
+            if !may_go {
+                return run.leave_out(number, fault, BEYOND_POLICY);
             }
-            from = begin(run, fault);
+            if is_disk_being_filled(run, fault, &nodes) {
+                return run.leave_out(
+                    number,
+                    fault,
+                    "its disk is a replacement that is being filled",
+                );
+            }
+            from = begin(run, number, fault);
             run.guard.borrow_mut().leave(&nodes);
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().come_back(&nodes);
         }
         Harm::None => {
-            from = begin(run, fault);
+            from = begin(run, number, fault);
             run.guard.borrow_mut().disturb();
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().calm_down();
@@ -113,8 +122,8 @@ pub(super) fn describe(fault: &Fault) -> String {
 }
 
 /// Tells that a fault begins; gives the step of the world.
-fn begin(run: &Run<'_>, fault: &Fault) -> u64 {
-    run.count_struck(fault);
+fn begin(run: &Run<'_>, number: usize, fault: &Fault) -> u64 {
+    run.count_struck(number, fault);
     let lasts = fault.lasts.map(|lasts| format!(" for {lasts}")).unwrap_or_default();
     run.tell("fault", format!("{}{lasts}", describe(fault)));
     run.world.steps()

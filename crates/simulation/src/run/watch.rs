@@ -105,7 +105,7 @@ impl Run<'_> {
         if unavailable > 0 && seen.unavailable == 0 {
             self.tell("data", format!("of {stripes} stripes {unavailable} cannot be read now"));
         }
-        if unavailable == 0 && seen.unavailable > 0 {
+        if unavailable == 0 && seen.unavailable > 0 && unknown == 0 {
             self.tell("data", "every stripe can be read again".to_owned());
         }
         if lacking == 0 && seen.lacking > 0 && unknown == 0 {
@@ -120,8 +120,12 @@ impl Run<'_> {
         tally.degraded_ms += if lacking > 0 { passed_ms } else { 0 };
         tally.unavailable_ms += if unavailable > 0 { passed_ms } else { 0 };
         tally.files = status.usage.files;
-        if unknown == 0 || lacking > 0 {
+        // What is not known yet is no reason to forget what was wrong.
+        if unknown == 0 {
             (seen.lacking, seen.unavailable) = (lacking, unavailable);
+        } else {
+            seen.lacking = seen.lacking.max(lacking);
+            seen.unavailable = seen.unavailable.max(unavailable);
         }
     }
 

@@ -1,9 +1,13 @@
 //! Whether a scenario makes sense, before anything of it happens.
 
+use std::collections::BTreeSet;
+
+use dfs_core::id::{NodeId, NodeIndex};
 use dfs_core::name::FileName;
+use dfs_core::placement::{Candidate, PlacementError, PlacementRequest, choose};
 use dfs_core::policy::BadPolicy;
 
-use super::{Act, Fault, FaultKind, Field, Op, Scenario};
+use super::{Act, ClusterPlan, Fault, FaultKind, Field, Harm, Op, Scenario};
 use crate::cluster::COORDINATOR;
 
 /// The most nodes and clients of a scenario.
@@ -20,6 +24,9 @@ pub enum BadScenario {
     /// The policy breaks a rule.
     #[error("[cluster] {0}")]
     Policy(#[from] BadPolicy),
+    /// The policy cannot be kept on so many nodes, so nothing could be stored.
+    #[error("[cluster] nothing could be stored: {0}")]
+    Placement(#[from] PlacementError),
     /// Something of the whole breaks a rule.
     #[error("{0}")]
     Whole(String),
@@ -54,7 +61,7 @@ impl Scenario {
                 return whole(format!("[cluster] {what} must be 1 to {HOSTS_MAX}, not {count}"));
             }
         }
-        cluster.policy().validate()?;
+        cluster.check_placement()?;
         if let Some(workload) = &self.workload
             && workload.size_min > workload.size_max
         {
@@ -145,6 +152,22 @@ impl Scenario {
         Ok(())
     }
 
+    /// The faults that never strike, because the policy does not survive them
+    /// even when nothing else is wrong: what destroys may strike one node at a
+    /// time, and none where no node may be lost.
+    #[must_use]
+    pub fn beyond_policy(&self) -> Vec<&Fault> {
+        let is_beyond = |fault: &&Fault| {
+            let hosts = self.hosts_named(&fault.host);
+            let nodes = hosts.iter().filter(|host| host.starts_with('n')).count();
+            fault.what.harm() == Harm::Destroys
+                && nodes > 0
+                && (nodes > 1 || self.cluster.tolerance() == 0)
+        };
+        let is_left_out = |fault: &&Fault| !self.beyond_tolerance && is_beyond(fault);
+        self.faults.iter().filter(is_left_out).collect()
+    }
+
     /// The hosts that go by a name in a fault: itself, the nodes of a rack,
     /// all nodes. Nodes that join later can be named too.
     #[must_use]
@@ -169,6 +192,37 @@ impl Scenario {
             || is_numbered('n', self.cluster.nodes + joins)
             || is_numbered('c', self.cluster.clients);
         if is_known { vec![name.to_owned()] } else { Vec::new() }
+    }
+}
+
+impl ClusterPlan {
+    /// Places a full stripe on all nodes, as the cluster itself would.
+    fn check_placement(&self) -> Result<(), BadScenario> {
+        let policy = self.policy().resolve(self.nodes)?;
+        let candidates: Vec<Candidate> = (0..self.nodes)
+            .map(|at| Candidate {
+                index: NodeIndex(u16::try_from(at).expect("few nodes")),
+                id: NodeId::new(crate::cluster::name_of(at + 1)).expect("host names are node ids"),
+                zone: self.zones.get(at % self.zones.len().max(1)).cloned(),
+                capacity: self.disk.0,
+                free: self.disk.0,
+                is_writable: true,
+                note: None,
+            })
+            .collect();
+        let nobody = BTreeSet::new();
+        choose(&PlacementRequest {
+            strategy: self.placement,
+            candidates: &candidates,
+            policy: &policy,
+            shape: policy.full_shape(),
+            key: 0,
+            chunk_bytes: 0,
+            excluded: &nobody,
+            allow_unsafe: false,
+            is_strict: true,
+        })?;
+        Ok(())
     }
 }
 

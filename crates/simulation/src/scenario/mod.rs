@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use builtin::{BUILT_IN, BuiltIn, built_in};
 pub use check::BadScenario;
 pub use fault::{Fault, FaultKind, Field, Harm};
+pub(crate) use workload::name_before;
 pub use workload::{Act, Op, Weights, Workload};
 
 use crate::cluster::ClusterSettings;

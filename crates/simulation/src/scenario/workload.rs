@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::text::{as_text, as_text_if_any, is_default};
 use crate::rng::Rng;
 
+/// The largest of the small files, which nodes pack together.
+const SMALL_MAX_BYTES: u64 = 4096;
+
 /// What one client does once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -133,14 +136,37 @@ impl Workload {
     #[must_use]
     pub fn draw(&self, seed: u64, clients: usize) -> Vec<Op> {
         let mut rng = Rng::derive(seed, "workload");
-        (0..self.ops).map(|_| self.draw_op(&mut rng, clients)).collect()
+        let mut reads = Rng::derive(seed, "reads");
+        let mut ops: Vec<Op> = (0..self.ops).map(|_| self.draw_op(&mut rng, clients)).collect();
+        for op in &mut ops {
+            self.aim(op, &mut reads);
+        }
+        ops
+    }
+
+    /// Aims a read at what is there: half of the reads, and all of them where
+    /// nothing else is ever stored, are of files that were stored before, and
+    /// half of the ranges begin where small files have bytes too.
+    fn aim(&self, op: &mut Op, rng: &mut Rng) {
+        if !matches!(op.act, Act::Get | Act::GetRange) {
+            return;
+        }
+        let is_nothing_put = self.weights.put + self.weights.replace == 0;
+        if self.stored_before > 0 && (is_nothing_put || rng.chance(1, 2)) {
+            op.name = name_before(1 + index(rng.below(self.stored_before as u64)));
+        }
+        if let Some(offset) = &mut op.offset
+            && rng.chance(1, 2)
+        {
+            offset.0 %= SMALL_MAX_BYTES;
+        }
     }
 
     /// The size of one file.
     pub(crate) fn draw_size(&self, rng: &mut Rng) -> ByteSize {
         let (min, max) = (self.size_min.0, self.size_max.0.max(self.size_min.0));
         // Half of them are small ones, which nodes pack together.
-        let small_max = max.min(4096).max(min);
+        let small_max = max.min(SMALL_MAX_BYTES).max(min);
         let max = if rng.chance(1, 2) { small_max } else { max };
         ByteSize(min + rng.below(max - min + 1))
     }
@@ -186,6 +212,11 @@ impl Weights {
         }
         Act::Get
     }
+}
+
+/// The name of stored-before file number `number`, from 1.
+pub(crate) fn name_before(number: usize) -> String {
+    format!("before/{number:05}")
 }
 
 fn first() -> usize {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dfs_core::units::Span;
-use dfs_simulation::run::{Keep, Report, run_kept};
+use dfs_simulation::run::{Keep, Report, Verdict, run_kept};
 use dfs_simulation::scenario::{FaultKind, Scenario, built_in};
 use dfs_simulation::swarm;
 use tokio::time::Instant;
@@ -49,10 +49,13 @@ pub(super) async fn run(args: SimRunArgs, console: &Console) -> Outcome {
     if args.answer.json {
         json::print("sim run", tell::report_json(&report, took))?;
     } else {
-        tell::closing(&report, took)?;
+        tell::closing(&scenario, &report, took)?;
     }
-    if report.is_right() {
-        return Ok(Code::Ok);
+    match report.verdict() {
+        Verdict::Held | Verdict::NotShown(_) => return Ok(Code::Ok),
+        // What was lost is in the answer already.
+        Verdict::Lost(_) => return Ok(Code::AtRisk),
+        Verdict::Broken => {}
     }
     explain(&scenario, report, args.answer.json).await?;
     Err(Failure::answered(Code::Integrity))
@@ -116,6 +119,7 @@ fn scenario(args: &SimRunArgs) -> Result<Scenario, Failure> {
             .collect();
         scenario.faults = swarm::faults_of(&kinds, &scenario, args.seed);
     }
+    scenario.beyond_tolerance |= args.beyond_tolerance;
     scenario.check().map_err(|error| Failure::usage(format!("{name}: {error}")))?;
     Ok(scenario)
 }

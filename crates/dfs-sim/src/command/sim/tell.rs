@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use dfs_simulation::run::{Moment, OpCount, Report};
+use dfs_simulation::run::{Moment, OpCount, Report, Verdict};
 use dfs_simulation::scenario::{Act, Scenario};
 use dfs_simulation::shrink::Shrunk;
 use dfs_simulation::sweep::Sum;
@@ -17,6 +17,12 @@ use crate::output::{self, size, time};
 pub(super) const SHRINK_RUNS_MAX: u32 = 400;
 /// The longest that shrinking may take.
 pub(super) const SHRINK_TIME_MAX: Duration = Duration::from_secs(60);
+/// Files that are lost of which the name is shown.
+const LOST_SHOWN: usize = 10;
+/// What the columns of the operations mean.
+const OPS_LEGEND: &str = "\
+OK: acknowledged, or the right bytes came. REFUSED: a right \"no\" (the name is taken, or no such
+file is there). FAILED: an honest error, or an answer that was lost; the effect may be there.";
 /// Lines of the trace before a violation that are shown.
 const TAIL_SHOWN: usize = 25;
 
@@ -35,6 +41,17 @@ pub(super) fn opening(scenario: &Scenario, seed: u64) -> io::Result<()> {
         (false, nodes) => format!("any {nodes} nodes may be lost"),
     };
     output::line(format!("  The policy promises: {promise}."))?;
+    let beyond = scenario.beyond_policy();
+    if !beyond.is_empty() {
+        let mut kinds = BTreeMap::new();
+        for fault in beyond {
+            *kinds.entry(fault.what.name()).or_insert(0_u64) += 1;
+        }
+        output::line(format!(
+            "  LEFT OUT, as the policy does not survive it: {}; --beyond-tolerance runs it all the same.",
+            counts(&kinds)
+        ))?;
+    }
     output::line("")
 }
 
@@ -63,7 +80,11 @@ fn clock(ms: u64) -> String {
 }
 
 /// How it ended.
-pub(super) fn closing(report: &Report, took: Duration) -> io::Result<()> {
+pub(super) fn closing(scenario: &Scenario, report: &Report, took: Duration) -> io::Result<()> {
+    output::line("")?;
+    for line in headline(scenario, report) {
+        output::line(line)?;
+    }
     output::line("")?;
     let tally = &report.tally;
     let mut grid = Grid::new(&["", ""]);
@@ -102,12 +123,44 @@ pub(super) fn closing(report: &Report, took: Duration) -> io::Result<()> {
         }
     }
     output::line("")?;
-    ops(&report.ops)?;
-    output::line("")?;
-    output::line(match report.is_right() {
-        true => "All held: every acknowledged byte is there, nothing else was ever read.",
-        false => "SOMETHING THAT MUST NEVER BE WAS FOUND.",
-    })
+    ops(&report.ops)
+}
+
+/// What the run showed, the most important first.
+fn headline(scenario: &Scenario, report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !report.left_out.is_empty() {
+        lines.push(format!(
+            "LEFT OUT, as the policy does not survive it beside what else was wrong: {}; \
+             --beyond-tolerance runs it all the same.",
+            counts(&report.left_out)
+        ));
+    }
+    match report.verdict() {
+        Verdict::Broken => lines.push("SOMETHING THAT MUST NEVER BE WAS FOUND.".to_owned()),
+        Verdict::Lost(count) => {
+            let cluster = &scenario.cluster;
+            lines.push(format!(
+                "{} lost, beyond what R={} {} survives; no wrong bytes were read:",
+                if count == 1 { "1 file is".to_owned() } else { format!("{count} files are") },
+                cluster.replication,
+                cluster.parity
+            ));
+            lines.extend(report.lost.iter().take(LOST_SHOWN).map(|name| format!("  {name}")));
+            if count > LOST_SHOWN {
+                lines.push(format!("  and {} more", count - LOST_SHOWN));
+            }
+        }
+        Verdict::NotShown(kinds) => lines.push(format!(
+            "This run does not show what the scenario is about: no {} struck. What did strike was \
+             survived.",
+            kinds.into_iter().collect::<Vec<_>>().join(", no ")
+        )),
+        Verdict::Held => lines.push(
+            "All held: every acknowledged byte is there, nothing else was ever read.".to_owned(),
+        ),
+    }
+    lines
 }
 
 fn ops(ops: &BTreeMap<Act, OpCount>) -> io::Result<()> {
@@ -120,7 +173,7 @@ fn ops(ops: &BTreeMap<Act, OpCount>) -> io::Result<()> {
     for line in grid.lines("") {
         output::line(line)?;
     }
-    Ok(())
+    output::line(OPS_LEGEND)
 }
 
 /// What was found wrong, and what happened before it.
@@ -182,8 +235,18 @@ pub(super) fn sum(sum: &Sum, took: Duration) -> io::Result<()> {
     }
     output::line("")?;
     output::line(format!("{} events, {} rebuilt", sum.events, size::counted(sum.rebuilt, "copy")))?;
+    if sum.files_lost > 0 {
+        output::line(format!(
+            "{} lost in {}, beyond what their policies survive; no wrong bytes were read.",
+            size::counted(sum.files_lost, "file"),
+            size::counted(sum.runs_with_loss, "run"),
+        ))?;
+    }
     if sum.failed.is_empty() {
-        return output::line("All held in every one of them.");
+        return output::line(match sum.runs_with_loss {
+            0 => "All held in every one of them.",
+            _ => "All that must hold held in every one of them.",
+        });
     }
     output::line(format!(
         "SOMETHING THAT MUST NEVER BE WAS FOUND in {} of them:",
@@ -231,6 +294,9 @@ pub(super) fn report_json(report: &Report, took: Duration) -> Value {
         "ops": ops_json(&report.ops),
         "faults": report.struck,
         "faults_left_out": report.left_out,
+        "faults_never_struck": report.never_struck,
+        "files_lost": report.lost,
+        "verdict": verdict_word(report),
         "injected": report.injected,
         "tally": {
             "files": tally.files,
@@ -250,6 +316,15 @@ pub(super) fn report_json(report: &Report, took: Duration) -> Value {
     })
 }
 
+fn verdict_word(report: &Report) -> &'static str {
+    match report.verdict() {
+        Verdict::Broken => "broken",
+        Verdict::Lost(_) => "lost_beyond_policy",
+        Verdict::NotShown(_) => "not_shown",
+        Verdict::Held => "held",
+    }
+}
+
 /// A sweep for machines.
 pub(super) fn sum_json(sum: &Sum, took: Duration) -> Value {
     let failed: Vec<Value> = sum
@@ -267,6 +342,8 @@ pub(super) fn sum_json(sum: &Sum, took: Duration) -> Value {
         "faults": sum.struck,
         "injected": sum.injected,
         "copies_rebuilt": sum.rebuilt,
+        "files_lost": sum.files_lost,
+        "runs_with_loss": sum.runs_with_loss,
         "failed": failed,
         "is_right": sum.failed.is_empty(),
     })
