@@ -29,6 +29,10 @@ pub(crate) struct Console {
     pub(crate) settings: Settings,
     /// Whether only the answer and errors are wanted.
     pub(crate) is_quiet: bool,
+    /// The coordinator and the patience that stand before the verb: they win,
+    /// since a variable may stand behind those of the verb.
+    coord: Option<String>,
+    retry_for: Option<Duration>,
     /// When progress is shown.
     progress: ProgressWhen,
     /// The client's world, which outlives a verb that is stopped: what the
@@ -50,7 +54,14 @@ impl Console {
     pub(crate) fn new(global: &GlobalArgs) -> Result<Self, Failure> {
         let settings = Settings::load(global.config.as_deref())?;
         let progress = global.progress.or(settings.client.progress).unwrap_or(ProgressWhen::Auto);
-        Ok(Self { settings, is_quiet: global.quiet, progress, world: OnceLock::new() })
+        Ok(Self {
+            settings,
+            is_quiet: global.quiet,
+            coord: global.coord.clone(),
+            retry_for: global.retry_for,
+            progress,
+            world: OnceLock::new(),
+        })
     }
 
     /// The cluster that flags, environment or configuration name.
@@ -58,14 +69,15 @@ impl Console {
     /// # Errors
     /// When the address is not one. Nothing is sent yet.
     pub(crate) fn cluster(&self, args: &ClusterArgs) -> Result<Cluster, Failure> {
-        let address = args
-            .coord
-            .clone()
+        let address = (self.coord.clone())
+            .or_else(|| args.coord.clone())
             .or_else(|| self.settings.client.coord.clone())
             .unwrap_or_else(|| COORDINATOR_DEFAULT.to_owned());
         check_address("--coord", &address)?;
-        let retry_for =
-            args.retry_for.or(self.settings.client.retry_for).unwrap_or(RETRY_FOR_DEFAULT);
+        let retry_for = (self.retry_for)
+            .or(args.retry_for)
+            .or(self.settings.client.retry_for)
+            .unwrap_or(RETRY_FOR_DEFAULT);
         let env = self.world.get_or_init(|| RealWorld::new(Handle::current()).client_env()).clone();
         let coordinator = env.peers.coordinator(&address);
         let settings = ClientSettings { retry_for, ..ClientSettings::default() };

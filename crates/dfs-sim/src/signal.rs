@@ -28,6 +28,20 @@ pub(crate) async fn stop() -> Code {
     }
 }
 
+/// Lets a write beyond the limit of file sizes fail with an error that can be
+/// told, where the signal SIGXFSZ would end the process.
+pub(crate) fn survive_file_size_limit() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let kind = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        // The handler stays when what listens to it is dropped.
+        if let Err(error) = signal(kind) {
+            tracing::debug!(%error, "SIGXFSZ cannot be caught");
+        }
+    }
+}
+
 /// Waits for [`stop`], or with `until_stdin_ends` for the end of standard
 /// input: whoever started the process is gone.
 pub(crate) async fn stop_or_orphaned(until_stdin_ends: bool) -> Code {

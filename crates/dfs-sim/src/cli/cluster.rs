@@ -8,7 +8,7 @@ use dfs_core::env::Durability;
 use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
 use dfs_core::units::ByteSize;
 
-use super::value::{parse_durability, parse_duration};
+use super::value::{parse_durability, parse_duration, whole};
 use super::{AnswerArgs, ClusterArgs};
 
 const NODE_EXAMPLES: &str = "\
@@ -125,7 +125,7 @@ pub(crate) struct CoordArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ClusterPolicyArgs {
     /// Copies of each chunk (default: 2 without parity, else 1)
-    #[arg(long, value_name = "R", env = "DFS_SIM_REPLICATION")]
+    #[arg(long, value_name = "R", env = "DFS_SIM_REPLICATION", value_parser = whole::<u8>(1..=255))]
     pub(crate) replication: Option<u8>,
     /// none, xor, xor:K or rs:K+M (default: none)
     #[arg(long, value_name = "CODE", env = "DFS_SIM_PARITY")]
@@ -176,7 +176,7 @@ pub(crate) struct DemoArgs {
     pub(crate) file: Option<PathBuf>,
     /// Nodes to start
     #[arg(long, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u8).range(4..=32))]
+          value_parser = whole::<u8>(4..=32))]
     pub(crate) nodes: u8,
     /// Keep the cluster's data, and say how to go on
     #[arg(long)]
@@ -195,13 +195,16 @@ Examples:
 #[command(after_help = UP_EXAMPLES)]
 pub(crate) struct UpArgs {
     /// Nodes to run (default: 3, or as many as DIR has)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", value_parser = whole::<u8>(1..=64))]
     pub(crate) nodes: Option<u8>,
     /// Where all data lies (default: ./dfs-data)
     #[arg(long, value_name = "DIR", env = "DFS_SIM_DATA")]
     pub(crate) data: Option<PathBuf>,
+    /// The folder of this node is gone for good: a new one takes its place
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub(crate) replace: Vec<String>,
     /// The coordinator's port, the nodes take those that follow; 0 takes free ones
-    #[arg(long, value_name = "PORT", default_value_t = 4000)]
+    #[arg(long, value_name = "PORT", default_value_t = 4000, value_parser = whole::<u16>(0..=65535))]
     pub(crate) port: u16,
     #[command(flatten)]
     pub(crate) policy: ClusterPolicyArgs,

@@ -6,7 +6,7 @@ use clap::Args;
 use dfs_core::policy::{Compression, ParitySpec};
 use dfs_core::units::ByteSize;
 
-use super::value::ByteRange;
+use super::value::{ByteRange, whole};
 use super::{AnswerArgs, ClusterArgs};
 
 const PUT_EXAMPLES: &str = "\
@@ -49,7 +49,7 @@ pub(crate) struct PutArgs {
     pub(crate) policy: PolicyArgs,
     /// Files in flight at once
     #[arg(short, long, value_name = "N", default_value_t = 4,
-          value_parser = clap::value_parser!(u8).range(1..=64))]
+          value_parser = whole::<u8>(1..=64))]
     pub(crate) jobs: u8,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -61,7 +61,7 @@ pub(crate) struct PutArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PolicyArgs {
     /// Copies of each chunk (default: as the cluster)
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = whole::<u8>(1..=255))]
     pub(crate) replication: Option<u8>,
     /// none, xor, xor:K or rs:K+M (default: as the cluster)
     #[arg(long, value_name = "CODE")]
@@ -88,6 +88,9 @@ pub(crate) struct GetArgs {
     /// The file, or with --recursive the folder
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// The same as --out
+    #[arg(value_name = "OUT", conflicts_with = "out")]
+    pub(crate) place: Option<PathBuf>,
     /// Where to write it; - is standard output (default: the last part of its name)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -102,7 +105,7 @@ pub(crate) struct GetArgs {
     pub(crate) recursive: bool,
     /// Files in flight at once
     #[arg(short, long, value_name = "N", default_value_t = 4,
-          value_parser = clap::value_parser!(u8).range(1..=64))]
+          value_parser = whole::<u8>(1..=64))]
     pub(crate) jobs: u8,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
@@ -122,15 +125,27 @@ pub(crate) struct CatArgs {
     pub(crate) range: Option<ByteRange>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+    /// Tell about the file in JSON, on standard error: its bytes are the answer
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `dfs-sim ls`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  dfs-sim ls\n  dfs-sim ls -l iso\n  dfs-sim ls --recursive")]
+#[command(
+    after_help = "Examples:\n  dfs-sim ls\n  dfs-sim ls -l iso\n  dfs-sim ls --recursive",
+    disable_help_flag = true
+)]
 pub(crate) struct LsArgs {
-    /// A folder or a file (default: everything)
+    /// Folders or files (default: everything)
     #[arg(value_name = "PATH", default_value = "")]
-    pub(crate) path: String,
+    pub(crate) paths: Vec<String>,
+    /// Sizes for people; they always are
+    #[arg(short = 'h', hide = true)]
+    pub(crate) human: bool,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    pub(crate) help: Option<bool>,
     /// With size, policy, spares and time
     #[arg(short, long)]
     pub(crate) long: bool,
@@ -173,6 +188,9 @@ pub(crate) struct RmArgs {
     /// Really remove
     #[arg(short, long)]
     pub(crate) yes: bool,
+    /// A name that is not there is no failure
+    #[arg(short, long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]

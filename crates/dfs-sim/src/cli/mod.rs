@@ -69,7 +69,15 @@ pub(crate) struct Cli {
 
 /// What every verb takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
+    /// Where the coordinator listens, for every verb that asks it
+    #[arg(long = "coord", id = "coord-before", value_name = "HOST:PORT")]
+    pub(crate) coord: Option<String>,
+    /// How long to try again when it cannot be reached
+    #[arg(long = "retry-for", id = "retry-for-before", value_name = "TIME",
+          value_parser = parse_duration)]
+    pub(crate) retry_for: Option<Duration>,
     /// Configuration file (default: ./dfs-sim.toml, then ~/.config/dfs-sim/config.toml)
     #[arg(long, global = true, value_name = "FILE", env = "DFS_SIM_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -148,14 +156,12 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Rehearse failures in simulation
     Sim(SimArgs),
-    /// Print a completion script
-    #[command(hide = true)]
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page of dfs-sim or of one verb
-    #[command(hide = true)]
     Man {
         /// The verb
         verb: Option<String>,
@@ -172,11 +178,46 @@ impl Command {
         }
     }
 
+    /// The verb, as it is typed.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Put(_) => "put",
+            Self::Get(_) => "get",
+            Self::Cat(_) => "cat",
+            Self::Ls(_) => "ls",
+            Self::Stat(_) => "stat",
+            Self::Rm(_) => "rm",
+            Self::Mv(_) => "mv",
+            Self::Du(_) => "du",
+            Self::Status(_) => "status",
+            Self::Node(_) => "node",
+            Self::Coord(_) => "coord",
+            Self::Demo(_) => "demo",
+            Self::Up(_) => "up",
+            Self::Bench(_) => "bench",
+            Self::Sim(_) => "sim",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
+        }
+    }
+
+    /// Whether all that it does is to answer: when nobody can read that, it
+    /// failed. The others have done their work.
+    pub(crate) fn only_answers(&self) -> bool {
+        match self {
+            Self::Ls(_) | Self::Stat(_) | Self::Du(_) | Self::Status(_) => true,
+            Self::Cat(_) | Self::Completions { .. } | Self::Man { .. } => true,
+            Self::Node(node) => node.verb.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether the answer was asked for in JSON.
     pub(crate) fn wants_json(&self) -> bool {
         match self {
             Self::Put(a) => a.answer.json,
             Self::Get(a) => a.answer.json,
+            Self::Cat(a) => a.json,
             Self::Ls(a) => a.answer.json,
             Self::Stat(a) => a.answer.json,
             Self::Rm(a) => a.answer.json,
@@ -192,6 +233,12 @@ impl Command {
             _ => false,
         }
     }
+}
+
+/// Whether `word` is a verb.
+pub(crate) fn is_verb(word: &str) -> bool {
+    use clap::CommandFactory;
+    Cli::command().get_subcommands().any(|verb| verb.get_name() == word)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Values that people write: times, ranges, durability.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,6 +11,21 @@ use dfs_core::units::Span;
 /// Reads `500ms`, `90s`, `5m`, `2h`, `1d`; a bare number is seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     text.parse().map(|Span(time)| time)
+}
+
+/// Reads a whole number of `range`.
+pub(crate) fn whole<T>(
+    range: RangeInclusive<u16>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: TryFrom<u16>,
+{
+    move |text| {
+        let number = text.parse::<u16>().ok().filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            format!("expected a whole number from {} to {}", range.start(), range.end())
+        })
+    }
 }
 
 /// Bytes `first` to `last`, both included: `0-499`, `500-`.
@@ -69,6 +85,15 @@ pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_numbers_say_what_was_expected() {
+        let jobs = whole::<u8>(1..=64);
+        assert_eq!(jobs("64"), Ok(64));
+        for text in ["0", "65", "x", "", "-1", "1.5", "70000"] {
+            assert_eq!(jobs(text), Err("expected a whole number from 1 to 64".to_owned()));
+        }
+    }
 
     #[test]
     fn ranges_include_both_ends() {

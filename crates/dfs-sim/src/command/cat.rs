@@ -11,5 +11,6 @@ use crate::exit::{Failure, Outcome};
 pub(super) async fn run(args: CatArgs, console: &Console) -> Outcome {
     let name = FileName::new(args.name).map_err(|e| Failure::usage(e.to_string()))?;
     let cluster = console.cluster(&args.cluster)?;
-    get::to_standard_output(&name, args.range, Beside::Trouble, &cluster, console).await
+    let beside = if args.json { Beside::Json } else { Beside::Trouble };
+    get::to_standard_output(&name, args.range, beside, &cluster, console).await
 }

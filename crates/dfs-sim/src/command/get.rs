@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dfs_core::api::{FileInfo, ListEntry};
-use dfs_core::client::{ClientError, GetSummary, Progress, Sink};
+use dfs_core::client::{ClientError, GetSummary, Progress};
 use dfs_core::name::FileName;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -15,14 +15,18 @@ use tokio::time::Instant;
 
 use super::flight::Budget;
 use super::ls;
-use super::sink::{FileSink, PipeSink};
+use super::sink::{PipeSink, Target};
 use crate::cli::{ByteRange, GetArgs};
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{self, json, report, size};
 
+/// How a folder is fetched.
+const RECURSIVE: &str = "fetch it with get --recursive";
+
 /// Fetches what is named.
-pub(super) async fn run(args: GetArgs, console: &Console) -> Outcome {
+pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
+    args.out = args.out.or(args.place.take());
     let cluster = console.cluster(&args.cluster)?;
     if args.recursive {
         return get_many(&args, &cluster, console).await;
@@ -42,7 +46,12 @@ pub(super) async fn run(args: GetArgs, console: &Console) -> Outcome {
     let gauge = progress.clone();
     let meter = console.meter("get", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes())));
     let start = Instant::now();
-    let summary = fetch(&cluster, &name, args.range, place, &progress).await?;
+    let summary = match fetch(&cluster, &name, args.range, place, &progress).await {
+        Ok(summary) => summary,
+        Err(failure) => {
+            return Err(ls::or_folder(&cluster, name.as_str(), failure, RECURSIVE).await);
+        }
+    };
     drop(meter);
     let took = start.elapsed();
     if args.answer.json {
@@ -83,7 +92,10 @@ pub(super) async fn to_standard_output(
     let summary = match fetched {
         Ok(summary) => summary,
         Err(_) if sink.is_closed() => return Ok(Code::Ok),
-        Err(error) => return Err(from_client(error)),
+        Err(error) => {
+            let failure = from_client(error);
+            return Err(ls::or_folder(cluster, name.as_str(), failure, RECURSIVE).await);
+        }
     };
     let took = start.elapsed();
     let lines = match beside {
@@ -113,24 +125,19 @@ async fn fetch(
     progress: &Progress,
 ) -> Result<GetSummary, Failure> {
     let range = range.map(ByteRange::half_open);
-    if is_device(place.target) {
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .open(place.target)
-            .map_err(|e| Failure::local("write", place.target, &e))?;
-        let mut sink = PipeSink::of(Box::new(file));
-        return cluster.client.get(name, range, &mut sink, progress).await.map_err(from_client);
+    match Target::open(place.target, place.is_forced).await? {
+        Target::Pipe(mut sink) => {
+            cluster.client.get(name, range, &mut sink, progress).await.map_err(from_client)
+        }
+        Target::File(mut sink) => {
+            let fetched = cluster.client.get(name, range, &mut sink, progress).await;
+            // What the disk says explains more than that the get failed.
+            let told = |error| sink.failure().unwrap_or_else(|| from_client(error));
+            let summary = fetched.map_err(told)?;
+            sink.finish().await?;
+            Ok(summary)
+        }
     }
-    let mut sink = FileSink::create(place.target, place.is_forced)?;
-    let into: &mut dyn Sink = &mut sink;
-    let summary = cluster.client.get(name, range, into, progress).await.map_err(from_client)?;
-    sink.finish(place.is_forced).await?;
-    Ok(summary)
-}
-
-/// Whether it exists and is no regular file, such as `/dev/null` or a pipe.
-fn is_device(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
 fn from_client(error: ClientError) -> Failure {

@@ -12,17 +12,50 @@ use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{self, json, size, time};
 
-/// Lists a folder, or names one file.
+/// Lists folders, or names files.
 pub(super) async fn run(args: LsArgs, console: &Console) -> Outcome {
     let cluster = console.cluster(&args.cluster)?;
-    let path = args.path.trim_end_matches('/');
+    let mut first_failure: Option<Failure> = None;
+    let mut listed: Vec<Value> = Vec::new();
+    for (number, path) in args.paths.iter().enumerate() {
+        let is_one_of_many = args.paths.len() > 1;
+        if is_one_of_many && !args.answer.json && !output::is_over() {
+            if number > 0 {
+                output::line("")?;
+            }
+            output::line(format!("{path}:"))?;
+        }
+        match list(&args, &cluster, path).await {
+            Ok(entries) => listed.extend(entries),
+            Err(failure) if is_one_of_many => {
+                output::note(format!("dfs-sim: {failure}"));
+                let error = &json::failure(&failure)["error"];
+                listed.push(json!({ "path": path, "error": error }));
+                first_failure.get_or_insert(failure);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    if args.answer.json {
+        let answer = match <[Value; 1]>::try_from(listed) {
+            Ok([only]) => only,
+            Err(listed) => json!({ "paths": listed }),
+        };
+        json::print("ls", answer)?;
+    }
+    first_failure.map_or(Ok(Code::Ok), |failure| Err(Failure::answered(failure.code)))
+}
+
+/// Lists one path: prints it, or returns it for the JSON.
+async fn list(args: &LsArgs, cluster: &Cluster, path: &str) -> Result<Option<Value>, Failure> {
+    let path = path.trim_end_matches('/');
     let prefix = folder_prefix(path);
-    let mut pages = Pages::new(&cluster, prefix.clone(), !args.recursive);
+    let mut pages = Pages::new(cluster, prefix.clone(), !args.recursive);
     let mut page = pages.next().await?.unwrap_or_default();
     // Names of a folder are shown from the folder on, unless all are asked for.
     let mut shown_from = if args.recursive { 0 } else { prefix.len() };
     if page.is_empty() && !path.is_empty() {
-        page = vec![ListEntry::File(find(&cluster, path).await?)];
+        page = vec![ListEntry::File(find(cluster, path).await?)];
         shown_from = 0;
     }
     if args.answer.json {
@@ -32,8 +65,7 @@ pub(super) async fn run(args: LsArgs, console: &Console) -> Outcome {
             let Some(next) = pages.next().await? else { break };
             page = next;
         }
-        json::print("ls", json!({ "path": path, "entries": entries }))?;
-        return Ok(Code::Ok);
+        return Ok(Some(json!({ "path": path, "entries": entries })));
     }
     if args.long && !page.is_empty() {
         output::line(long_line("SIZE", "POLICY", "SPARES", "STORED", "NAME"))?;
@@ -43,10 +75,34 @@ pub(super) async fn run(args: LsArgs, console: &Console) -> Outcome {
             let show = if args.long { long } else { short };
             output::line(show(entry, shown_from))?;
         }
+        if output::is_over() {
+            break;
+        }
         let Some(next) = pages.next().await? else { break };
         page = next;
     }
-    Ok(Code::Ok)
+    Ok(None)
+}
+
+/// The failure to find a file `path`, or that there is a folder of that name
+/// and what to do with it.
+pub(super) async fn or_folder(
+    cluster: &Cluster,
+    path: &str,
+    failure: Failure,
+    way: &str,
+) -> Failure {
+    if failure.code != Code::NotFound {
+        return failure;
+    }
+    let mut pages = Pages::new(cluster, folder_prefix(path), true);
+    pages.limit = 1;
+    match pages.next().await {
+        Ok(Some(page)) if !page.is_empty() => {
+            Failure::new(Code::NotFound, format!("{path:?} is a folder: {way}"))
+        }
+        _ => failure,
+    }
 }
 
 /// What the names in folder `path` start with; `""` is the root.

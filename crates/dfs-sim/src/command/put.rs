@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::flight::Budget;
-use super::source::{self, Found};
+use super::source::{self, Found, Walked};
 use crate::cli::{PolicyArgs, PutArgs};
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
@@ -35,8 +35,8 @@ pub(super) async fn run(args: PutArgs, console: &Console) -> Outcome {
     {
         return put_one(only, &args, errand, &cluster, console).await;
     }
-    let files = collect(&args, console)?;
-    put_many(files, &args, errand, &cluster, console).await
+    let walked = collect(&args)?;
+    put_many(walked, &args, errand, &cluster, console).await
 }
 
 /// How each file is to be stored.
@@ -81,7 +81,12 @@ async fn put_one(
     let took = start.elapsed();
     if args.answer.json {
         let files = vec![report::put_json(&summary, took)];
-        json::print("put", json!({ "files": files, "failed": [], "seconds": took.as_secs_f64() }))?;
+        json::print(
+            "put",
+            json!({
+                "files": files, "failed": [], "skipped": [], "seconds": took.as_secs_f64(),
+            }),
+        )?;
     } else if !console.is_quiet {
         for line in report::put_lines(&summary, took) {
             output::line(line)?;
@@ -107,12 +112,13 @@ async fn store(
 type Stored = Result<(PutSummary, Duration), (String, Failure)>;
 
 async fn put_many(
-    files: Vec<Found>,
+    walked: Walked,
     args: &PutArgs,
     errand: Errand,
     cluster: &Cluster,
     console: &Console,
 ) -> Outcome {
+    let Walked { files, skipped, failed } = walked;
     let jobs: Vec<(Found, Arc<Progress>)> =
         files.into_iter().map(|found| (found, Arc::new(Progress::new()))).collect();
     let total: u64 = jobs.iter().map(|(found, _)| found.size).sum();
@@ -124,7 +130,7 @@ async fn put_many(
     let budget = Budget::new();
     let start = Instant::now();
     let in_flight = usize::from(args.jobs);
-    let results: Vec<Stored> = stream::iter(jobs)
+    let mut results: Vec<Stored> = stream::iter(jobs)
         .map(|(found, progress)| {
             let budget = budget.clone();
             async move {
@@ -145,14 +151,26 @@ async fn put_many(
         .collect()
         .await;
     drop(meter);
-    answer(&results, start.elapsed(), args.answer.json, console)
+    results.extend(
+        failed.into_iter().map(|(path, failure)| Err((path.display().to_string(), failure))),
+    );
+    answer(&results, &skipped, start.elapsed(), args.answer.json, console)
 }
 
-fn answer(results: &[Stored], took: Duration, wants_json: bool, console: &Console) -> Outcome {
+fn answer(
+    results: &[Stored],
+    skipped: &[PathBuf],
+    took: Duration,
+    wants_json: bool,
+    console: &Console,
+) -> Outcome {
     let stored = || results.iter().filter_map(|result| result.as_ref().ok());
     let failed = || results.iter().filter_map(|result| result.as_ref().err());
     for (path, failure) in failed() {
         output::note(format!("dfs-sim: {path}: {failure}"));
+    }
+    for path in skipped {
+        console.note(format!("skipped {}: not a regular file", path.display()));
     }
     if wants_json {
         let files: Vec<Value> =
@@ -164,12 +182,21 @@ fn answer(results: &[Stored], took: Duration, wants_json: bool, console: &Consol
             .collect();
         json::print(
             "put",
-            json!({ "files": files, "failed": failed, "seconds": took.as_secs_f64() }),
+            json!({
+                "files": files,
+                "failed": failed,
+                "skipped": skipped.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+                "seconds": took.as_secs_f64(),
+            }),
         )?;
     } else if !console.is_quiet {
         let summaries: Vec<&PutSummary> = stored().map(|(summary, _)| summary).collect();
         for line in report::put_total_lines(&summaries, took) {
             output::line(line)?;
+        }
+        let (failed, skipped) = (failed().count() as u64, skipped.len() as u64);
+        if failed + skipped > 0 {
+            output::line(format!("  not stored: {failed} failed, {skipped} skipped"))?;
         }
     }
     match failed().next() {
@@ -183,8 +210,18 @@ fn answer(results: &[Stored], took: Duration, wants_json: bool, console: &Consol
 }
 
 /// All files that the arguments name.
-fn collect(args: &PutArgs, console: &Console) -> Result<Vec<Found>, Failure> {
-    let mut files = Vec::new();
+fn collect(args: &PutArgs) -> Result<Walked, Failure> {
+    if let ([file, name], None) = (args.sources.as_slice(), &args.name)
+        && file.exists()
+        && name.symlink_metadata().is_err()
+    {
+        let (file, name) = (file.display(), name.display());
+        return Err(Failure::usage(format!(
+            "there is no local file {name}: to store {file} under that name, write dfs-sim put \
+             {file} --name {name}"
+        )));
+    }
+    let mut walked = Walked::default();
     for path in &args.sources {
         if path.as_os_str() == "-" {
             return Err(Failure::usage("put - stores standard input alone: name no other file"));
@@ -195,9 +232,15 @@ fn collect(args: &PutArgs, console: &Console) -> Result<Vec<Found>, Failure> {
             ));
         }
         if !path.is_dir() {
-            let size = std::fs::metadata(path).map_err(|e| Failure::local("read", path, &e))?.len();
+            let size = match std::fs::metadata(path) {
+                Ok(found) => found.len(),
+                Err(error) => {
+                    walked.failed.push((path.clone(), Failure::local("read", path, &error)));
+                    continue;
+                }
+            };
             let name = name_of(path, args.name.as_deref())?;
-            files.push(Found { path: path.clone(), name, size });
+            walked.files.push(Found { path: path.clone(), name, size });
             continue;
         }
         if !args.recursive {
@@ -207,14 +250,10 @@ fn collect(args: &PutArgs, console: &Console) -> Result<Vec<Found>, Failure> {
             )));
         }
         let prefix = name_of(path, args.name.as_deref())?;
-        let (found, passed_over) = source::walk(path, &prefix)?;
-        for path in passed_over {
-            console.note(format!("passed over {}: not a regular file", path.display()));
-        }
-        files.extend(found);
+        walked.add_folder(path, &prefix);
     }
-    refuse_twins(&files)?;
-    Ok(files)
+    refuse_twins(&walked.files)?;
+    Ok(walked)
 }
 
 /// Refuses two sources that would become one file: one of them would be lost.

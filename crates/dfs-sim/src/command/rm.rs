@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dfs_core::api::{CoordinatorService, Remove, Removed};
 use serde_json::{Value, json};
 
+use super::ls;
 use crate::cli::RmArgs;
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
@@ -26,6 +27,9 @@ pub(super) async fn run(args: RmArgs, console: &Console) -> Outcome {
                     output::line(sentence(name, removed, is_dry_run))?;
                 }
             }
+            Err(failure) if args.force && failure.code == Code::NotFound => {
+                results.push(json!({ "path": name, "files": 0, "logical_bytes": 0 }));
+            }
             Err(failure) => {
                 output::note(format!("dfs-sim: {failure}"));
                 results.push(json!({ "path": name, "error": json::failure(&failure)["error"] }));
@@ -45,12 +49,17 @@ pub(super) async fn run(args: RmArgs, console: &Console) -> Outcome {
     Ok(Code::Ok)
 }
 
-async fn remove(
+async fn ask_to_remove(
     cluster: &Cluster,
     name: &str,
     is_recursive: bool,
     is_dry_run: bool,
 ) -> Result<Removed, Failure> {
+    if is_recursive && name.trim_matches('/').is_empty() {
+        return Err(Failure::usage(format!(
+            "{name:?} is everything that is stored: name what is to go, folder by folder"
+        )));
+    }
     let request = Remove { path: name.to_owned(), is_recursive, is_dry_run };
     let ask = |coordinator: Arc<dyn CoordinatorService>| {
         let request = request.clone();
@@ -61,6 +70,20 @@ async fn remove(
         return Err(Failure::new(Code::NotFound, format!("there is no file {name:?}")));
     }
     Ok(removed)
+}
+
+async fn remove(
+    cluster: &Cluster,
+    name: &str,
+    is_recursive: bool,
+    is_dry_run: bool,
+) -> Result<Removed, Failure> {
+    match ask_to_remove(cluster, name, is_recursive, is_dry_run).await {
+        Err(failure) if !is_recursive => {
+            Err(ls::or_folder(cluster, name, failure, "add --recursive to remove all in it").await)
+        }
+        removed => removed,
+    }
 }
 
 fn sentence(name: &str, removed: Removed, is_dry_run: bool) -> String {

@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use self::guard::Guard;
 use self::pieces::{PIECE_BYTES, Pieces, read_piece};
-pub(super) use self::walk::{Found, walk};
+pub(super) use self::walk::{Found, Walked};
 use crate::exit::{Code, Failure};
 
 /// A file that uses no block of its disk and says that it is at most this

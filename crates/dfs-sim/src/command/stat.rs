@@ -10,6 +10,7 @@ use dfs_core::id::Handle;
 use dfs_core::name::FileName;
 use serde_json::{Value, json};
 
+use super::ls;
 use crate::cli::StatArgs;
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
@@ -20,7 +21,13 @@ use crate::output::{self, json, size, time, words};
 pub(super) async fn run(args: StatArgs, console: &Console) -> Outcome {
     let cluster = console.cluster(&args.cluster)?;
     let name = FileName::new(args.name).map_err(|e| Failure::usage(e.to_string()))?;
-    let (info, stripes) = look_up(&cluster, &name, args.chunks).await?;
+    let (info, stripes) = match look_up(&cluster, &name, args.chunks).await {
+        Ok(found) => found,
+        Err(failure) => {
+            let way = "list it with ls, or sum it up with du";
+            return Err(ls::or_folder(&cluster, name.as_str(), failure, way).await);
+        }
+    };
     if args.answer.json {
         let mut answer = json!({ "file": json::file(&info) });
         if args.chunks {

@@ -1,5 +1,7 @@
 //! `up`: a coordinator and its nodes in one process, for daily use.
 
+mod member;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use futures_util::future::select_all;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
+use self::member::{Found, Members, name};
 use super::coord::announce;
 use super::node::shown;
 use super::policy::ClusterPolicy;
@@ -17,29 +20,34 @@ use super::serve::{self, Leading, NodeStart, RunningCoordinator, RunningNode};
 use crate::cli::UpArgs;
 use crate::console::Console;
 use crate::exit::{Code, Failure, Outcome};
-use crate::output;
+use crate::output::{self, size};
 use crate::settings::{CoordSettings, Settings};
 use crate::signal;
 
-/// Nodes when neither a flag nor the folder says how many.
-const NODES_DEFAULT: u8 = 3;
-/// The most nodes in one process.
-const NODES_MAX: u8 = 64;
 /// The policy that the folder was last run with, in the folder.
 const KEPT_SETTINGS: &str = "up.toml";
 
 /// Runs a cluster.
 pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
-    let Plan { data, count, policy } = Plan::decide(&args, console)?;
-    let mut ports = open_ports(args.port, count).await?.into_iter();
-    let coordinator_port = ports.next().expect("the first port is the coordinator's");
     let world = RealWorld::new(Handle::current());
+    let Plan { data, members, policy } = Plan::decide(&args, console, &world)?;
+    let coordinator_port = open_port(args.port, 0).await?;
     let mut nodes = Vec::new();
     let mut addresses = Vec::new();
-    for (number, port) in (1..=count).zip(ports) {
-        let (node, address) = start_node(&world, number, port, &data, &policy).await?;
-        nodes.push(node);
-        addresses.push(address);
+    for number in members.running.iter().copied() {
+        let port = open_port(args.port, number).await?;
+        let replace = members.replaced.contains(&number);
+        match start_node(&world, number, port, &data, &policy, replace).await {
+            Ok((node, address)) => {
+                nodes.push(node);
+                addresses.push(address);
+            }
+            // The others may have all that is needed.
+            Err(failure) if members.running.len() > 1 && !members.is_new => {
+                output::note(format!("{} does not start: {failure}", name(number)));
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     let address = serve::bound(&coordinator_port)?.to_string();
     let listens_at = address.clone();
@@ -55,8 +63,12 @@ pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
     )
     .await?;
     let folder = shown(&data);
-    output::note(format!("coordinator listens on {listens_at}, data in {folder}, {count} nodes"));
-    announce(&coordinator.settled_status(usize::from(count)).await?);
+    let count = size::counted(nodes.len() as u64, "node");
+    output::note(format!("coordinator listens on {listens_at}, data in {folder}, {count}"));
+    announce(&coordinator.settled_status(nodes.len()).await?);
+    for number in &members.missing {
+        output::note(missing(&data, *number));
+    }
     output::line(format!("export DFS_SIM_COORD={listens_at}"))?;
     output::note("try: dfs-sim put FILE, dfs-sim ls, dfs-sim status (Ctrl-C stops it all)");
     let code = tokio::select! {
@@ -74,43 +86,43 @@ pub(super) async fn run(args: UpArgs, console: &Console) -> Outcome {
 /// What is to be run.
 struct Plan {
     data: PathBuf,
-    count: u8,
+    members: Members,
     policy: ClusterPolicy,
 }
 
 impl Plan {
     /// From the flags, the configuration and what the folder remembers, which
     /// remembers this then.
-    fn decide(args: &UpArgs, console: &Console) -> Result<Self, Failure> {
+    fn decide(args: &UpArgs, console: &Console, world: &RealWorld) -> Result<Self, Failure> {
         let data = args.data.clone().unwrap_or_else(|| PathBuf::from("dfs-data"));
         fs::create_dir_all(&data).map_err(|e| Failure::local("make the folder", &data, &e))?;
         let kept = kept_settings(&data)?;
         let policy = ClusterPolicy::decide(&args.policy, &over(&console.settings.coord, &kept))?;
-        let present = nodes_present(&data);
-        let count = args.nodes.unwrap_or(if present == 0 { NODES_DEFAULT } else { present });
-        if count < present {
-            return Err(Failure::usage(format!(
-                "{} has {present} nodes, and --nodes {count} would leave some out: start them all",
-                shown(&data)
-            )));
-        }
-        policy.check(usize::from(count))?;
+        let members = Found::look(world, &data).members(&data, args.nodes, &args.replace)?;
+        policy.check(members.running.len() + members.missing.len())?;
         keep_settings(&data, &policy)?;
-        Ok(Self { data, count, policy })
+        Ok(Self { data, members, policy })
     }
 }
 
-/// The coordinator's port and `count` more, one after the other, or free ones.
-async fn open_ports(first: u16, count: u8) -> Result<Vec<TcpListener>, Failure> {
-    let mut ports = Vec::new();
-    for number in 0..=u16::from(count) {
-        let port = if first == 0 { Some(0) } else { first.checked_add(number) };
-        let port = port.ok_or_else(|| {
-            Failure::usage(format!("--port {first} leaves no room for {count} nodes above it"))
-        })?;
-        ports.push(serve::listen("--port", &format!("127.0.0.1:{port}")).await?);
-    }
-    Ok(ports)
+/// The port of the coordinator (0) or of a node: they follow each other from
+/// `first` on, by number, so that a node keeps its port; 0 takes a free one.
+async fn open_port(first: u16, number: u8) -> Result<TcpListener, Failure> {
+    let port = if first == 0 { Some(0) } else { first.checked_add(u16::from(number)) };
+    let port = port.ok_or_else(|| {
+        Failure::usage(format!("--port {first} leaves no room above it for {}", name(number)))
+    })?;
+    serve::listen("--port", &format!("127.0.0.1:{port}")).await
+}
+
+/// A missing node, and the ways out.
+fn missing(data: &Path, number: u8) -> String {
+    let name = name(number);
+    format!(
+        "{name} is missing: {} is not there or not a node's; bring the folder back and start \
+         again, or, when it is gone for good, start with --replace {name}",
+        shown(&data.join(&name))
+    )
 }
 
 async fn start_node(
@@ -119,8 +131,9 @@ async fn start_node(
     listener: TcpListener,
     data: &Path,
     policy: &ClusterPolicy,
+    replace: bool,
 ) -> Result<(RunningNode, String), Failure> {
-    let name = format!("n{number}");
+    let name = name(number);
     let address = serve::bound(&listener)?.to_string();
     let start = NodeStart {
         id: NodeId::new(name.as_str()).expect("a letter and digits are a node id"),
@@ -131,19 +144,16 @@ async fn start_node(
         zone: None,
         capacity: None,
         durability: policy.durability,
-        replace: false,
+        replace,
     };
     Ok((RunningNode::start(world, start).await?, address))
 }
 
 async fn first_failed(nodes: &mut [RunningNode]) -> Failure {
+    if nodes.is_empty() {
+        return std::future::pending().await;
+    }
     select_all(nodes.iter_mut().map(|node| node.failed().boxed())).await.0
-}
-
-/// How many nodes have a folder here: `n1`, `n2`, … without a gap.
-fn nodes_present(data: &Path) -> u8 {
-    let is_there = |number: &u8| data.join(format!("n{number}")).is_dir();
-    u8::try_from((1..=NODES_MAX).take_while(is_there).count()).unwrap_or(NODES_MAX)
 }
 
 /// `first` where it says something, else `second`.
@@ -203,7 +213,7 @@ mod tests {
     use clap::Parser;
 
     #[test]
-    fn a_folder_remembers_its_policy_and_its_nodes() {
+    fn a_folder_remembers_its_policy() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path();
         let line = "dfs-sim up --parity rs:4+2 --repair-after 5s --chunk-size 1MiB \
@@ -218,10 +228,5 @@ mod tests {
         keep_settings(data, &first).expect("kept");
         let again = decide("dfs-sim up", &kept_settings(data).expect("kept"));
         assert_eq!(format!("{first:?}"), format!("{again:?}"));
-        assert_eq!(nodes_present(data), 0);
-        for name in ["n1", "n2", "n4"] {
-            fs::create_dir(data.join(name)).expect("a folder");
-        }
-        assert_eq!(nodes_present(data), 2);
     }
 }

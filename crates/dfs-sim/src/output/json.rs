@@ -16,13 +16,22 @@ pub(crate) const SCHEMA_VERSION: u32 = 1;
 /// Writes the answer.
 ///
 /// # Errors
-/// When standard output is closed or full.
+/// None, as [`super::line`].
 pub(crate) fn print(command: &str, answer: Value) -> io::Result<()> {
     let mut whole = json!({ "schema_version": SCHEMA_VERSION, "command": command });
     if let (Value::Object(whole), Value::Object(answer)) = (&mut whole, answer) {
         whole.extend(answer);
     }
-    super::line(whole.to_string())
+    super::line(escaped(&whole.to_string()))
+}
+
+/// JSON whose strings have no control character as it is: JSON lets those
+/// above ASCII stand, and a terminal obeys them.
+fn escaped(json: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
+    };
+    json.chars().map(escaped).collect()
 }
 
 /// A failure, as the answer.

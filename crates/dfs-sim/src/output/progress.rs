@@ -77,6 +77,7 @@ impl Meter {
         bar.set_style(style.expect("the template is a constant and was tried"));
         *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         let drawn = bar.clone();
+        let start = Instant::now();
         let task = tokio::spawn(async move {
             let mut tick = interval(BAR_INTERVAL);
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -85,6 +86,8 @@ impl Meter {
                 let (done, total) = gauge();
                 drawn.set_length(total.max(done));
                 drawn.set_position(done);
+                let left = left(done, total, start.elapsed());
+                drawn.set_message(left.map_or_else(String::new, |left| format!("{left} left")));
             }
         });
         Self { task: Some(task), bar: Some(bar) }
@@ -118,10 +121,8 @@ async fn write_lines(verb: String, unit: Unit, gauge: Gauge) {
 impl Unit {
     fn template(self) -> &'static str {
         match self {
-            Self::Bytes => {
-                "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left"
-            }
-            Self::Count(_) => "{wide_bar} {pos}/{len} {per_sec} {eta} left",
+            Self::Bytes => "{percent:>3}% {wide_bar} {binary_bytes} {binary_bytes_per_sec} {msg}",
+            Self::Count(_) => "{percent:>3}% {wide_bar} {pos}/{len} {msg}",
         }
     }
 
@@ -146,14 +147,19 @@ fn line(verb: &str, unit: Unit, (done, total): (u64, u64), took: Duration) -> St
     if total == 0 || done > total {
         return format!("{verb}: {amount}, {rate}");
     }
-    let left = if done == 0 {
-        String::new()
-    } else {
-        let left = took.mul_f64((total - done) as f64 / done as f64);
-        format!(", {} left", time::span(left))
-    };
+    let left = left(done, total, took).map_or_else(String::new, |left| format!(", {left} left"));
     let percent = u128::from(done) * 100 / u128::from(total);
     format!("{verb}: {amount} of {} ({percent} %), {rate}{left}", unit.amount(total))
+}
+
+/// The time that is left, in words: none while nothing is known, and never
+/// nothing before the end.
+fn left(done: u64, total: u64, took: Duration) -> Option<String> {
+    if done == 0 || done >= total {
+        return None;
+    }
+    let left = took.mul_f64((total - done) as f64 / done as f64);
+    Some(time::span(left.max(Duration::from_secs(1))))
 }
 
 #[cfg(test)]
@@ -169,6 +175,9 @@ mod tests {
         let bytes = |verb, amounts, s| line(verb, Unit::Bytes, amounts, Duration::from_secs(s));
         assert_eq!(bytes("put", (1 << 20, 0), 1), "put: 1 MiB, 1 MiB/s");
         assert_eq!(bytes("get", (0, 10), 5), "get: 0 B of 10 B (0 %), 0 B/s");
+        // The end is near, and not there; then it is there, and syncs remain.
+        assert_eq!(left(999_999, 1_000_000, Duration::from_millis(1)).as_deref(), Some("1.0 s"));
+        assert_eq!(left(10, 10, Duration::from_secs(1)), None);
         assert_eq!(
             line("sim seeds", Unit::Count("seed"), (50, 200), Duration::from_secs(5)),
             "sim seeds: 50 seeds of 200 seeds (25 %), 10.0/s, 15 s left"

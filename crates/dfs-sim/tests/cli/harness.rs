@@ -135,6 +135,11 @@ impl Server {
         self.child.wait().expect("it was started here");
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        send(&self.child, signal);
+    }
+
     /// Ctrl-C or `kill`: sends a signal and waits for the end.
     pub(crate) fn end_by(&mut self, signal: Signal) -> ExitStatus {
         send(&self.child, signal);

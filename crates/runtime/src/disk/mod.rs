@@ -11,6 +11,7 @@
 mod aligned;
 mod file;
 mod folder;
+mod nameless;
 mod quota;
 mod staged;
 
@@ -18,6 +19,7 @@ use std::io;
 use std::path::Path;
 
 pub use folder::RealDisk;
+pub use nameless::{Nameless, create_nameless};
 
 use dfs_core::env::{Access, File};
 

@@ -20,52 +20,77 @@ pub(in crate::command) struct Found {
     pub(in crate::command) size: u64,
 }
 
-/// All regular files below `folder`, in order, named from `prefix` on.
-/// Returns also what was passed over: links and special files.
-///
-/// # Errors
-/// When a folder cannot be read, or a name is not UTF-8.
-pub(in crate::command) fn walk(
-    folder: &Path,
-    prefix: &str,
-) -> Result<(Vec<Found>, Vec<PathBuf>), Failure> {
-    let mut found = Vec::new();
-    let mut passed_over = Vec::new();
-    // Folders still to read, the next one last.
-    let mut folders = vec![(folder.to_owned(), prefix.to_owned(), 0)];
-    while let Some((folder, prefix, depth)) = folders.pop() {
-        let refuse = |e: &io::Error| Failure::local("read the folder", &folder, e);
+/// What lies in folders: what can be stored, and what cannot.
+#[derive(Debug, Default)]
+pub(in crate::command) struct Walked {
+    /// The regular files, in order.
+    pub(in crate::command) files: Vec<Found>,
+    /// What is no file with bytes of its own: links, sockets, pipes, devices.
+    pub(in crate::command) skipped: Vec<PathBuf>,
+    /// What could not be looked at or named, and why.
+    pub(in crate::command) failed: Vec<(PathBuf, Failure)>,
+}
+
+impl Walked {
+    /// Adds all that lies below `folder`, named from `prefix` on. What cannot
+    /// be read is noted, and the rest is walked all the same.
+    pub(in crate::command) fn add_folder(&mut self, folder: &Path, prefix: &str) {
+        // Folders still to read, the next one last.
+        let mut folders = vec![(folder.to_owned(), prefix.to_owned(), 0)];
+        while let Some((folder, prefix, depth)) = folders.pop() {
+            match self.one_folder(&folder, &prefix, depth) {
+                Ok(below) => folders.extend(below.into_iter().rev()),
+                Err(failure) => self.failed.push((folder, failure)),
+            }
+        }
+    }
+
+    /// Adds the files of one folder; returns the folders in it.
+    fn one_folder(
+        &mut self,
+        folder: &Path,
+        prefix: &str,
+        depth: usize,
+    ) -> Result<Vec<(PathBuf, String, usize)>, Failure> {
+        let refuse = |e: &io::Error| Failure::local("read the folder", folder, e);
         if depth > DEPTH_MAX {
             let message = format!("{} lies deeper than {DEPTH_MAX} folders", folder.display());
             return Err(Failure::new(Code::Other, message));
         }
-        let mut entries = fs::read_dir(&folder)
+        let mut entries = fs::read_dir(folder)
             .and_then(Iterator::collect::<io::Result<Vec<_>>>)
             .map_err(|e| refuse(&e))?;
         entries.sort_by_key(fs::DirEntry::file_name);
         let mut below = Vec::new();
         for entry in entries {
             let path = entry.path();
+            let looked = entry.file_type().and_then(|kind| Ok((kind, entry.metadata()?.len())));
+            let (kind, size) = match looked {
+                Ok(looked) => looked,
+                Err(error) => {
+                    let failure = Failure::local("look at", &path, &error);
+                    self.failed.push((path, failure));
+                    continue;
+                }
+            };
+            if !kind.is_dir() && !kind.is_file() {
+                self.skipped.push(path);
+                continue;
+            }
             let Some(base) = entry.file_name().to_str().map(str::to_owned) else {
-                return Err(Failure::usage(format!(
-                    "the name of {} is not UTF-8: rename it",
-                    path.display()
-                )));
+                let text = format!("the name of {} is not UTF-8: rename it", path.display());
+                self.failed.push((path, Failure::usage(text)));
+                continue;
             };
             let name = format!("{prefix}/{base}");
-            let kind = entry.file_type().map_err(|e| refuse(&e))?;
             if kind.is_dir() {
                 below.push((path, name, depth + 1));
-            } else if kind.is_file() {
-                let size = entry.metadata().map_err(|e| refuse(&e))?.len();
-                found.push(Found { path, name, size });
             } else {
-                passed_over.push(path);
+                self.files.push(Found { path, name, size });
             }
         }
-        folders.extend(below.into_iter().rev());
+        Ok(below)
     }
-    Ok((found, passed_over))
 }
 
 #[cfg(test)]
@@ -81,9 +106,27 @@ mod tests {
             fs::write(root.join(name), name).expect("a file");
         }
         std::os::unix::fs::symlink("/etc", root.join("link")).expect("a link");
-        let (found, passed_over) = walk(root, "p").expect("a walk");
-        let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+        let mut walked = Walked::default();
+        walked.add_folder(root, "p");
+        let names: Vec<&str> = walked.files.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["p/a", "p/z", "p/b/deep/x"]);
-        assert_eq!(passed_over, [root.join("link")]);
+        assert_eq!(walked.skipped, [root.join("link")]);
+        assert!(walked.failed.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_named_or_read_fails_by_itself() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        fs::write(root.join("a"), "a").expect("a file");
+        fs::write(root.join(std::ffi::OsStr::from_bytes(b"b\xff")), "b").expect("a file");
+        let mut walked = Walked::default();
+        walked.add_folder(root, "p");
+        walked.add_folder(&root.join("gone"), "q");
+        assert_eq!(walked.files.len(), 1);
+        let failed: Vec<&str> =
+            walked.failed.iter().map(|(_, failure)| failure.message.as_str()).collect();
+        assert!(failed[0].contains("not UTF-8") && failed[1].contains("cannot read"), "{failed:?}");
     }
 }
