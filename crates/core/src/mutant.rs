@@ -38,6 +38,12 @@ pub enum Mutant {
     /// A copy that the layout does not name is deleted while a named one is
     /// missing.
     TrimEarly,
+    /// Nobody compares a verified copy's digest with the catalog's.
+    TrustOwnDigest,
+    /// A chunk that cannot be opened stops the node.
+    StopAtClosedFile,
+    /// A copy that was made anew counts as bad until its node says otherwise.
+    RepairAgain,
 }
 
 impl Mutant {

@@ -3,7 +3,7 @@
 //! Who belongs to the cluster is in the catalog. All else here is heard, and
 //! heard anew after a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::api::{
 use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
 use crate::health::{Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
 use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
+use crate::mutant::{Mutant, is_planted};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
 use crate::presence::{Known, Presence, Pulled};
@@ -30,6 +31,9 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// promised before that copy counts as missing. A node that is not heard says
 /// nothing about its copies, so its promises stand.
 const PROMISED_MAX_MS: u64 = OFFLINE_AFTER_MS;
+/// The most copies with another digest than the catalog that are remembered;
+/// the others are found again.
+const DIFFERING_MAX: usize = 1 << 16;
 /// The most copies of a chunk that its layout does not name and that a reader
 /// or a rebuild is told about.
 const UNNAMED_MAX: usize = 8;
@@ -42,6 +46,8 @@ pub(super) struct Members {
     pub(super) presence: Presence,
     /// Copies that nodes promised and have not yet told of in a heartbeat.
     promised: BTreeMap<(NodeIndex, Handle), u64>,
+    /// Copies that are whole and have another digest than the catalog.
+    differing: BTreeSet<(NodeIndex, Handle)>,
 }
 
 /// Whether a node was heard long enough after a promise to have kept it.
@@ -67,7 +73,12 @@ impl Members {
     /// The members of a catalog, none of them heard.
     pub(super) fn new<'a>(members: impl Iterator<Item = &'a MemberRecord>) -> Self {
         let live = members.map(|member| (member.index, Live::new(0, &member.address))).collect();
-        Self { live, presence: Presence::default(), promised: BTreeMap::new() }
+        Self {
+            live,
+            presence: Presence::default(),
+            promised: BTreeMap::new(),
+            differing: BTreeSet::new(),
+        }
     }
 
     pub(super) fn get(&self, node: NodeIndex) -> Option<&Live> {
@@ -93,9 +104,29 @@ impl Members {
     /// What is known of a copy.
     pub(super) fn copy_state(&self, node: NodeIndex, handle: Handle) -> CopyState {
         match self.presence.state(node, handle) {
+            CopyState::Held if self.differing.contains(&(node, handle)) => CopyState::Bad,
+            // The node told of the copy that the proved one took the place of.
+            CopyState::Bad
+                if self.is_promised(node, handle) && !is_planted(Mutant::RepairAgain) =>
+            {
+                CopyState::Held
+            }
             CopyState::Missing if self.is_promised(node, handle) => CopyState::Held,
             state => state,
         }
+    }
+
+    /// Notes a copy that is whole and has another digest than the catalog. Its
+    /// node calls it good; here it counts as bad, until it is made anew.
+    pub(super) fn note_differing(&mut self, node: NodeIndex, handle: Handle) {
+        if self.differing.len() < DIFFERING_MAX && !is_planted(Mutant::TrustOwnDigest) {
+            self.differing.insert((node, handle));
+        }
+    }
+
+    /// The number of such copies.
+    pub(super) fn differing(&self) -> usize {
+        self.differing.len()
     }
 
     /// What all that is known of copies comes to, and whether promises are
@@ -123,10 +154,15 @@ impl Members {
     /// Notes one copy that its node has just proved to hold.
     pub(super) fn note_proved(&mut self, node: NodeIndex, handle: Handle, now_ms: u64) {
         self.promised.insert((node, handle), now_ms);
+        self.differing.remove(&(node, handle));
     }
 
-    /// Forgets promises that no longer count.
+    /// Forgets promises and differing copies that no longer count.
     pub(super) fn forget_promises(&mut self) {
+        let presence = &self.presence;
+        self.differing.retain(|(node, handle)| {
+            !matches!(presence.state(*node, *handle), CopyState::Missing | CopyState::Bad)
+        });
         let live = &self.live;
         self.promised.retain(|(node, _), since_ms| !is_overdue(live, *node, *since_ms));
     }
@@ -143,6 +179,7 @@ impl Members {
         let holds = |node: &NodeIndex| {
             !named.contains(node)
                 && self.presence.state(*node, handle) == CopyState::Held
+                && !self.differing.contains(&(*node, handle))
                 && self.is_readable(*node, now_ms)
         };
         self.live.keys().copied().filter(holds).take(UNNAMED_MAX).collect()
@@ -170,6 +207,7 @@ impl Members {
     pub(super) fn are_all_there(&self, handle: Handle, named: &[NodeIndex], now_ms: u64) -> bool {
         named.iter().all(|node| {
             self.presence.state(*node, handle) == CopyState::Held
+                && !self.differing.contains(&(*node, handle))
                 && self.state(*node, now_ms) == NodeState::Online
         })
     }

@@ -257,11 +257,32 @@ impl Coordinator {
         self.env.spawn(async move {
             let node = coordinator.env.peers.node(&address);
             let call = node.verify_chunk(coordinator.context, report.handle);
-            // What comes of it is heard with the node's next heartbeat.
-            let _ = tokio::time::timeout(VERIFY_TIMEOUT, call).await;
+            // A bad copy is heard of with the node's next heartbeat. A whole one
+            // that is another than the catalog's is known only here.
+            if let Ok(Ok(receipt)) = tokio::time::timeout(VERIFY_TIMEOUT, call).await {
+                coordinator.compare_receipt(index, &receipt);
+            }
             coordinator.state().mending.reported.remove(&key);
         });
         Ok(())
+    }
+}
+
+impl Coordinator {
+    /// Takes a verified copy whose digest is not the catalog's out of the
+    /// maps: it is no source, and is replaced. Returns true when it differs.
+    pub(super) fn compare_receipt(&self, node: NodeIndex, receipt: &Receipt) -> bool {
+        let digest = self.door.peek(|catalog| {
+            let (stripe, slot) = catalog.chunk(receipt.handle)?;
+            stripe.chunks.get(slot).map(|chunk| chunk.digest)
+        });
+        let found = receipt.seal.digest;
+        let Some(digest) = digest.filter(|digest| *digest != found) else { return false };
+        tracing::warn!(node = node.0, chunk = %receipt.handle, %found, catalog = %digest,
+            "a copy is whole and has another SHA-256 than the catalog: it is replaced");
+        self.state().members.note_differing(node, receipt.handle);
+        self.mend_again.notify_one();
+        true
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) const SLICE_PAUSE: Duration = Duration::from_millis(1);
 #[derive(PartialEq, Eq)]
 struct Seen {
     /// Who is there; bad copies and restarts.
-    urgent: (BTreeMap<NodeIndex, Standing>, KnownUrgent),
+    urgent: (BTreeMap<NodeIndex, Standing>, KnownUrgent, usize),
     /// Rebuilds that ended.
     ended: u64,
     /// The catalog.
@@ -126,7 +126,7 @@ impl Coordinator {
         let state = self.state();
         let (copies, has_promises) = state.members.known_copies();
         Seen {
-            urgent: (self.standings(&state), copies.urgent()),
+            urgent: (self.standings(&state), copies.urgent(), state.members.differing()),
             ended: state.mending.ended(),
             batches,
             copies,

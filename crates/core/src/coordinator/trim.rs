@@ -131,7 +131,7 @@ impl Coordinator {
         if targets.len() != named.copies.len() {
             return Err(Error::new(Kind::NotFound, "a node that holds it is no member".to_owned()));
         }
-        let checks = targets.into_iter().map(|target| async move {
+        let checks = targets.into_iter().zip(&named.copies).map(|(target, index)| async move {
             let peer = self.env.peers.node(&target.address);
             let call = peer.verify_chunk(self.context, handle);
             let answer = tokio::time::timeout(VERIFY_TIMEOUT, call).await;
@@ -142,6 +142,7 @@ impl Coordinator {
             if receipt.handle == handle && receipt.seal.digest == named.digest {
                 return Ok(());
             }
+            self.compare_receipt(*index, &receipt);
             let text = format!(
                 "the copy on node {} has SHA-256 {}, the catalog has {}",
                 target.node, receipt.seal.digest, named.digest

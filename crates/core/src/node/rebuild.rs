@@ -75,17 +75,25 @@ impl Node {
         Receipt { handle, seal, bytes_pulled, from_parity }
     }
 
-    /// The receipt of a copy that is here already and is as it shall be. One
-    /// that is not goes into quarantine.
+    /// The receipt of a copy that is here already and is as the order says. A
+    /// copy with another digest stays as it is until a verified copy with the
+    /// digest of the order takes its place: the order may be wrong.
     async fn held_already(&self, task: &RebuildTask) -> Option<Receipt> {
         let (cluster, handle, digest) = (task.chunk.cluster, task.chunk.handle, task.digest);
         if !self.store.has_good(handle) {
             return None;
         }
-        let store = Arc::clone(&self.store);
+        let (store, id) = (Arc::clone(&self.store), self.settings.id.clone());
         self.on_disk(move || {
             let image = store.open_image(cluster, handle).ok()?;
-            store.verify_as(&image, digest).ok()?;
+            store.verify(&image).ok()?;
+            let found = image.seal().digest;
+            if found != digest {
+                tracing::warn!(node = %id, chunk = %handle, %found, ordered = %digest,
+                    "an order names another SHA-256 than this copy has; the copy stays until \
+                     one with that SHA-256 is here");
+                return None;
+            }
             Some(Receipt { handle, seal: image.seal(), bytes_pulled: 0, from_parity: false })
         })
         .await

@@ -10,8 +10,8 @@ use dfs_core::data::digest::crc32c;
 use super::fault::{Call, Faults, Landing};
 use super::image::BLOCK_SIZE;
 use super::injected::{
-    FLIPPED_READ, Injected, LOST_WRITE, MISDIRECTED_READ, MISDIRECTED_WRITE, NO_SPACE, POWER_CUT,
-    READ_ONLY, STALE_HANDLE, UNREADABLE_READ,
+    CLOSED_FILE, FLIPPED_READ, Injected, LOST_WRITE, MISDIRECTED_READ, MISDIRECTED_WRITE, NO_SPACE,
+    POWER_CUT, READ_ONLY, STALE_HANDLE, UNREADABLE_READ,
 };
 use super::tree::{Inode, Node, Tree};
 use crate::rng::Rng;
@@ -64,6 +64,10 @@ impl State {
 
     pub(super) fn open(&mut self, path: &str) -> io::Result<Inode> {
         self.fail(Call::Open)?;
+        if self.faults.closed.contains(path) {
+            self.injected.count(CLOSED_FILE);
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         match self.tree.live().get(path) {
             Some(Node::File(inode)) => Ok(inode.clone()),
             Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
@@ -73,12 +77,20 @@ impl State {
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         self.change(Call::Rename, format_args!("rename {from} to {to}"))?;
-        self.tree.rename(from, to)
+        self.tree.rename(from, to)?;
+        // A mode stays with its file.
+        match self.faults.closed.remove(from) {
+            true => self.faults.closed.insert(to.to_owned()),
+            false => self.faults.closed.remove(to),
+        };
+        Ok(())
     }
 
     pub(super) fn remove(&mut self, path: &str) -> io::Result<()> {
         self.change(Call::Remove, format_args!("remove {path}"))?;
-        self.tree.remove(path)
+        self.tree.remove(path)?;
+        self.faults.closed.remove(path);
+        Ok(())
     }
 
     pub(super) fn create_dir(&mut self, path: &str) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What is planned for the next calls, and the test's hands on it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
 use super::MemoryDisk;
@@ -44,6 +44,8 @@ pub(super) struct Faults {
     pub(super) flipped_reads: Strikes,
     pub(super) misdirected_writes: VecDeque<Landing>,
     pub(super) misdirected_reads: VecDeque<Landing>,
+    /// Files that may not be opened.
+    pub(super) closed: BTreeSet<String>,
     pub(super) is_read_only: bool,
     /// What is under the mount point while the volume is mounted, and the
     /// volume while it is not.
@@ -85,6 +87,7 @@ impl Faults {
             flipped_reads: Strikes::default(),
             misdirected_writes: VecDeque::new(),
             misdirected_reads: VecDeque::new(),
+            closed: BTreeSet::new(),
             is_read_only: false,
             hidden: None,
             is_unmounted: false,
@@ -275,6 +278,18 @@ impl MemoryDisk {
         state.faults.mount += 1;
         let hidden = state.faults.hidden.take().unwrap_or_default();
         state.faults.hidden = Some(std::mem::replace(&mut state.tree, hidden));
+    }
+
+    /// From now on a file cannot be opened (F25), as after `chmod 000`. It can
+    /// be renamed and removed, and whoever has it open goes on.
+    pub fn close_file(&self, path: &str) {
+        self.state().faults.closed.insert(path.to_owned());
+    }
+
+    /// True while some file cannot be opened.
+    #[must_use]
+    pub fn has_closed_files(&self) -> bool {
+        !self.state().faults.closed.is_empty()
     }
 
     /// Forgets every fault that was planned and has not struck: the volume

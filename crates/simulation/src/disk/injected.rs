@@ -23,6 +23,8 @@ pub(super) const SWAPPED_FILES: &str = "swapped files";
 pub(super) const NO_SPACE: &str = "no space";
 /// A change was refused by a read-only volume.
 pub(super) const READ_ONLY: &str = "read-only refusal";
+/// A file was to be opened that cannot be.
+pub(super) const CLOSED_FILE: &str = "closed file";
 /// A handle of a volume that is not mounted any more was used.
 pub(super) const STALE_HANDLE: &str = "stale handle";
 /// A dead disk was called.

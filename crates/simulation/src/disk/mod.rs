@@ -16,6 +16,7 @@
 //!   lost (F8), a sync that fails and loses what was dirty, after which a good
 //!   one proves nothing (F9), an error of any kind from any kind of call (F10,
 //!   F11).
+//! - A file that cannot be opened (F25).
 //! - The volume: full (F10), read-only, not mounted, dead (F11).
 //!
 //! A lost or misdirected write shows at once: no page cache hides it. A folder
@@ -228,6 +229,7 @@ impl MemoryDisk {
         let mut state = self.state();
         state.generation += 1;
         state.folders += 1;
+        state.faults.closed.clear();
         state.tree = Tree::default();
     }
 

@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod folder;
+mod meanwhile;
 mod pack;
 mod rebuild;
 mod space;

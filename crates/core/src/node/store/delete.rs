@@ -51,10 +51,22 @@ impl Store {
             Place::File => path::chunk(handle),
             Place::Quarantine => path::quarantine(handle),
         };
-        self.env.disk.remove(&path).or_else(unless_missing)?;
-        let mut index = self.index();
-        if index.get(handle) == Some(held) {
+        {
+            // The index first: a reader that finds the file gone must not take
+            // it for lost.
+            let mut index = self.index();
+            if index.get(handle) != Some(held) {
+                return Ok(None);
+            }
             index.remove(handle);
+        }
+        if let Err(error) = self.env.disk.remove(&path).or_else(unless_missing) {
+            // It is still there, and is reported again.
+            let mut index = self.index();
+            if index.get(handle).is_none() {
+                index.put(handle, held);
+            }
+            return Err(error);
         }
         Ok(None)
     }

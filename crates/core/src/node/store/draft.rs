@@ -202,9 +202,12 @@ impl Store {
         match before.map(|held| held.place) {
             Some(Place::Quarantine) => self.discard_quarantined(handle),
             Some(Place::Pack { pack, body_len, .. }) => self.packs.mark_dead(pack, body_len),
-            // A bad file that could not be moved aside.
+            // A bad file that could not be moved aside, or one with another
+            // digest. A start would prefer it to the pack: its end is durable.
             Some(Place::File) if now != Place::File => {
-                let _ = self.env.disk.remove(&path::chunk(handle));
+                let disk = &*self.env.disk;
+                let _ = disk.remove(&path::chunk(handle));
+                let _ = disk.sync_dir(&path::chunk_folder(handle));
             }
             Some(Place::File) | None => {}
         }

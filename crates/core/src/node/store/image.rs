@@ -69,6 +69,15 @@ impl ImageError {
     pub(super) fn is_unread(&self) -> bool {
         matches!(self, Self::Open(_) | Self::Disk(_))
     }
+
+    /// True where the file is there and may not be opened: its mode or owner
+    /// was changed, or a folder is in its place. Other failures to open a file
+    /// (a disk that fails, too many open files) say nothing about this one.
+    pub(super) fn is_closed_to_us(&self) -> bool {
+        let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::IsADirectory];
+        matches!(self, Self::Open(error) if kinds.contains(&error.kind()))
+            && !is_planted(Mutant::StopAtClosedFile)
+    }
 }
 
 /// An image whose header and footer were read and checked.

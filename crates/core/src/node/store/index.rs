@@ -74,6 +74,16 @@ impl Index {
         before
     }
 
+    /// Changes what is known of a chunk from `before` to `after`. Returns false,
+    /// without change, when something else is known of it.
+    pub(super) fn replace(&mut self, handle: Handle, before: Held, after: Held) -> bool {
+        let is_same = self.get(handle) == Some(before);
+        if is_same {
+            self.put(handle, after);
+        }
+        is_same
+    }
+
     /// Forgets a chunk. Returns what was there.
     pub(super) fn remove(&mut self, handle: Handle) -> Option<Held> {
         let before = self.set(handle, None);

@@ -32,7 +32,6 @@ use crate::api::{
     Error, InventoryChanges, InventoryDigest, InventoryPage, Kind, NodeSpace, Result,
 };
 use crate::data::chunk::pack::RECORD_HEADER_BYTES;
-use crate::data::digest::Digest;
 use crate::env::{Access, Durability, Env};
 use crate::id::{ClusterId, FolderId, Handle, NodeId};
 
@@ -125,6 +124,8 @@ impl Store {
                     Err(self.volume_gone())
                 }
                 Err(error) if is_missing(&error) => Err(self.vanished(handle, held)),
+                // This file cannot be opened, and others can: the copy is bad.
+                Err(error) if error.is_closed_to_us() => Err(self.condemn(handle, held, &error)),
                 Err(ImageError::Open(error)) => {
                     Err(self.disk_error(&format!("cannot open chunk {handle}"), &error))
                 }
@@ -183,16 +184,6 @@ impl Store {
         let (cluster, handle) = (image.header().cluster, image.header().handle);
         let again = self.open_image(cluster, handle)?;
         read(&again).map_err(|error| self.condemn_image(image, &error))
-    }
-
-    /// As [`Self::verify`], and the chunk's SHA-256 must be `digest`.
-    pub(super) fn verify_as(self: &Arc<Self>, image: &Image, digest: Digest) -> Result<()> {
-        self.verify(image)?;
-        let found = image.seal().digest;
-        if found == digest {
-            return Ok(());
-        }
-        Err(self.condemn_image(image, &ImageError::Digest { found, claimed: digest }))
     }
 
     /// The right to write `handle`, unless somebody has it.

@@ -29,6 +29,11 @@ pub(super) fn quarantine(handle: Handle) -> String {
     format!("{QUARANTINE}/{:016x}{CHUNK_SUFFIX}", handle.0)
 }
 
+/// Where a pack that cannot be opened is kept.
+pub(super) fn quarantined_pack(number: u32, salt: u64) -> String {
+    format!("{QUARANTINE}/{number:08x}-{salt:016x}{PACK_SUFFIX}")
+}
+
 /// A file to write a chunk into; `number` is new in this run.
 pub(super) fn draft(handle: Handle, number: u64) -> String {
     format!("{DRAFTS}/{:016x}-{number}{CHUNK_SUFFIX}", handle.0)

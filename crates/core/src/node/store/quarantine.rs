@@ -36,8 +36,19 @@ impl Store {
         if reason.is_unread() && !self.is_volume_there() {
             return self.volume_gone();
         }
+        // Who writes the chunk anew puts it in this one's place: then the file
+        // stays, since the move could hit the new one.
+        let claim = self.claim(handle).ok();
+        // The index first: a reader that finds the file gone while it moves
+        // looks here again, and must not take it for lost.
+        let bad = Held { is_good: false, ..held };
+        if !self.index().replace(handle, held, bad) {
+            // Deleted, replaced, or condemned by another reader meanwhile.
+            return self.is_bad(handle, reason);
+        }
         tracing::info!(node = %self.node, chunk = %handle, "put into quarantine: {reason}");
         let moved = match held.place {
+            Place::File if claim.is_none() => Ok(()),
             Place::File => self.move_aside(handle),
             Place::Pack { pack, offset, body_len } => {
                 self.copy_aside(handle, pack, offset, body_len)
@@ -46,21 +57,24 @@ impl Store {
         };
         let place = match (&moved, held.place) {
             (Err(_), Place::File) => Place::File,
+            (Ok(()), Place::File) if claim.is_none() => Place::File,
             _ => Place::Quarantine,
         };
         if let Err(error) = moved.or_else(unless_missing) {
             // It is not served all the same; a restart finds it bad anew.
             let _ = self.disk_error(&format!("cannot keep bad chunk {handle} aside"), &error);
         }
-        let is_same = {
+        {
             let mut index = self.index();
-            let is_same = index.get(handle) == Some(held);
-            if is_same {
-                index.put(handle, Held { place, is_good: false, ..held });
+            if index.get(handle) == Some(bad) {
+                index.load(handle, Held { place, ..bad });
+            } else if index.get(handle).is_none() {
+                // Deleted while it moved.
+                drop(index);
+                self.discard_quarantined(handle);
             }
-            is_same
-        };
-        if let (true, Place::Pack { pack, body_len, .. }) = (is_same, held.place) {
+        }
+        if let Place::Pack { pack, body_len, .. } = held.place {
             self.retire(pack, body_len, handle);
         }
         self.is_bad(handle, reason)

@@ -91,14 +91,19 @@ impl Store {
             let (disk, buffers) = (Arc::clone(&env.disk), buffers.clone());
             let job = move || {
                 let is_last = Some(pack.0) == last;
-                scan_pack(&*disk, pack, is_last, cluster, &buffers)
-                    .map_err(|error| refuse(path::pack(pack.0, pack.1), error))
+                match scan_pack(&*disk, pack, is_last, cluster, &buffers) {
+                    // What is in it is missing, and is made anew elsewhere.
+                    Err(error) if error.is_closed_to_us() => set_aside(&*disk, pack, &error),
+                    Err(error) => Err(refuse(path::pack(pack.0, pack.1), error)),
+                    Ok(found) => Ok(Some(found)),
+                }
             };
             run(&*env.pool, Work::Disk, job)
         }))
         .buffered(SCANS_MAX)
-        .try_collect::<Vec<PackFound>>()
+        .try_collect::<Vec<Option<PackFound>>>()
         .await?;
+        let packs = packs.into_iter().flatten().collect();
 
         let pool = Arc::clone(&env.pool);
         let job = move || {
@@ -150,7 +155,9 @@ fn scan_folder(
         let check = || check_file(disk, &path, entry.len, cluster, handle, buffers);
         let damage = check().or_else(|_| check()).err();
         match damage {
-            Some(error @ ImageError::Open(_)) => return Err(refuse(path, error)),
+            Some(error @ ImageError::Open(_)) if !error.is_closed_to_us() => {
+                return Err(refuse(path, error));
+            }
             Some(error) if is_newer(&error) => return Err(refuse(path, error)),
             damage => found.push(FileFound { handle, len: entry.len, damage }),
         }
@@ -245,6 +252,21 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Moves a pack that cannot be opened into the quarantine folder.
+fn set_aside(
+    disk: &dyn Disk,
+    (number, salt): PackName,
+    error: &ImageError,
+) -> Scan<Option<PackFound>> {
+    let path = path::pack(number, salt);
+    tracing::warn!(path, "this pack {error}: it is kept aside, and its chunks are made anew");
+    let failed = |error| ScanError::Disk { what: format!("cannot keep {path} aside"), error };
+    disk.rename(&path, &path::quarantined_pack(number, salt)).map_err(failed)?;
+    disk.sync_dir(path::QUARANTINE).map_err(failed)?;
+    disk.sync_dir(path::PACKS).map_err(failed)?;
+    Ok(None)
 }
 
 fn refuse(path: String, error: ImageError) -> ScanError {
