@@ -201,7 +201,16 @@ impl Cluster {
 
     /// As [`Self::start`], with `node_flags` for every node.
     pub(crate) fn start_with(nodes: usize, flags: &[&str], node_flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), nodes, flags, node_flags)
+    }
+
+    /// As [`Self::start_with`], on the data that `folder` has.
+    pub(crate) fn start_in(
+        folder: TempDir,
+        nodes: usize,
+        flags: &[&str],
+        node_flags: &[&str],
+    ) -> Self {
         let start = |number| {
             let mut command = node_command(folder.path(), number, "127.0.0.1:0");
             Server::start(command.args(node_flags))
@@ -350,6 +359,20 @@ fn find_files(folder: &Path, found: &mut Vec<PathBuf>) {
             find_files(&path, found);
         } else {
             found.push(path);
+        }
+    }
+}
+
+/// Copies a folder and all that is in it.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("it can be listed") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("it can be copied");
         }
     }
 }

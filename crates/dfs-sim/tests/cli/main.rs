@@ -1,9 +1,11 @@
 //! The program as its users meet it: real processes, real sockets, real disks.
 
+mod backup;
 mod bad_input;
 mod bench;
 mod exit_code;
 mod founding;
+mod golden;
 mod harness;
 mod json;
 mod output;
