@@ -34,6 +34,10 @@ pub enum NodeState {
     Offline,
     /// Said that it stops.
     Absent,
+    /// Heard in time, and its volume is gone: none of its copies can be read.
+    NoVolume,
+    /// Heard in time, and nobody can connect to it.
+    CutOff,
 }
 
 /// When one node was heard.
@@ -44,13 +48,23 @@ pub struct Health {
     heard_ms: Option<u64>,
     /// The run that said that it stops, and when.
     left: Option<(SessionId, u64)>,
+    /// Since when its volume is gone, by its own word.
+    volume_gone_ms: Option<u64>,
+    /// Since when it cannot be connected to.
+    cut_off_ms: Option<u64>,
 }
 
 impl Health {
     /// A node that the coordinator came to know at `now_ms` and has not heard.
     #[must_use]
     pub fn new(now_ms: u64) -> Self {
-        Self { known_ms: now_ms, heard_ms: None, left: None }
+        Self {
+            known_ms: now_ms,
+            heard_ms: None,
+            left: None,
+            volume_gone_ms: None,
+            cut_off_ms: None,
+        }
     }
 
     /// The node was heard. A heartbeat that was overtaken by the same run's
@@ -61,6 +75,16 @@ impl Health {
         }
         self.left = None;
         self.heard_ms = Some(now_ms);
+    }
+
+    /// The node reported that its volume is there, or gone.
+    pub fn volume_is_gone(&mut self, is_gone: bool, now_ms: u64) {
+        self.volume_gone_ms = is_gone.then(|| self.volume_gone_ms.unwrap_or(now_ms));
+    }
+
+    /// A connection to the node was made, or could not be.
+    pub fn is_cut_off(&mut self, is_cut_off: bool, now_ms: u64) {
+        self.cut_off_ms = is_cut_off.then(|| self.cut_off_ms.unwrap_or(now_ms));
     }
 
     /// For `ms` up to now nobody could be heard, and that is not the node's
@@ -92,18 +116,30 @@ impl Health {
         };
         match now_ms.saturating_sub(heard_ms) {
             silent_ms if silent_ms > OFFLINE_AFTER_MS => NodeState::Offline,
+            _ if self.volume_gone_ms.is_some() => NodeState::NoVolume,
+            _ if self.cut_off_ms.is_some() => NodeState::CutOff,
             silent_ms if silent_ms > SUSPECT_AFTER_MS => NodeState::Suspect,
             _ => NodeState::Online,
         }
     }
 
-    /// Since when it is offline or absent, if it is.
+    /// Since when its copies cannot be read: it is offline or absent, its
+    /// volume is gone, or it is cut off.
     #[must_use]
     pub fn gone_since_ms(&self, now_ms: u64) -> Option<u64> {
         match self.state(now_ms) {
-            NodeState::Offline | NodeState::Absent => Some(self.gone_ms()),
+            NodeState::Offline | NodeState::Absent | NodeState::NoVolume | NodeState::CutOff => {
+                Some(self.gone_ms())
+            }
             NodeState::Unknown | NodeState::Online | NodeState::Suspect => None,
         }
+    }
+
+    /// True once a node that was never heard had its time: it is as good as
+    /// offline.
+    #[must_use]
+    pub fn is_overdue(&self, now_ms: u64) -> bool {
+        self.heard_ms.is_none() && now_ms > self.known_ms.saturating_add(OFFLINE_AFTER_MS)
     }
 
     /// When its copies are given up for lost, if it is not heard before.
@@ -124,11 +160,13 @@ impl Health {
 
     /// When it went or, if nothing more is heard, will have gone.
     fn gone_ms(&self) -> u64 {
-        match (self.left, self.heard_ms) {
+        let silent_ms = match (self.left, self.heard_ms) {
             (Some((_, left_ms)), _) => left_ms,
             (None, Some(heard_ms)) => heard_ms.saturating_add(OFFLINE_AFTER_MS),
             (None, None) => self.known_ms.saturating_add(OFFLINE_AFTER_MS),
-        }
+        };
+        let gone = [self.volume_gone_ms, self.cut_off_ms].into_iter().flatten();
+        gone.fold(silent_ms, u64::min)
     }
 }
 
@@ -180,6 +218,35 @@ mod tests {
         assert_eq!(health.state(1_000_000), NodeState::Unknown);
         assert!(!health.is_due_for_repair(77_000, REPAIR_AFTER_MS));
         assert!(health.is_due_for_repair(77_001, REPAIR_AFTER_MS));
+    }
+
+    #[test]
+    fn a_volume_that_is_gone_counts_from_its_first_report_and_is_back_with_another() {
+        let mut health = Health::new(0);
+        for (now_ms, is_gone) in [(1_000, false), (4_000, true), (7_000, true)] {
+            health.heard(now_ms, RUN);
+            health.volume_is_gone(is_gone, now_ms);
+        }
+        assert_eq!(health.state(7_000), NodeState::NoVolume);
+        assert_eq!(health.gone_since_ms(7_000), Some(4_000));
+        health.heard(64_001, RUN);
+        assert!(health.is_due_for_repair(64_001, REPAIR_AFTER_MS), "one delay after it went");
+        health.volume_is_gone(false, 64_001);
+        assert_eq!(health.state(64_001), NodeState::Online);
+        assert!(!health.is_due_for_repair(64_001, REPAIR_AFTER_MS));
+    }
+
+    #[test]
+    fn a_node_that_is_cut_off_is_gone_though_it_is_heard() {
+        let mut health = Health::new(0);
+        health.heard(4_000, RUN);
+        health.is_cut_off(true, 4_000);
+        assert_eq!(health.state(4_000), NodeState::CutOff);
+        assert_eq!(health.gone_since_ms(4_000), Some(4_000));
+        assert_eq!(health.state(17_000), NodeState::Offline, "silence weighs more");
+        health.heard(17_000, RUN);
+        health.is_cut_off(false, 17_000);
+        assert_eq!(health.state(17_000), NodeState::Online);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Floors, each of which may use only those above it in this list:
 //!
 //! 1. [`block_map`], [`data`], [`id`], [`name`], [`policy`], [`placement`], [`units`], [`mutant`]: pure bytes and pure choices.
-//! 2. [`catalog`], [`presence`], [`health`], [`lease`], [`repair`]: pure state, pure decisions.
+//! 2. [`catalog`], [`presence`], [`health`], [`lease`], [`repair`], [`verdict`]: pure state, pure decisions.
 //! 3. [`mod@env`], [`api`], [`ledger`]: the seams to disks, peers, chance and time.
 //! 4. [`coordinator`], [`node`], [`client`]: the roles. They meet in [`api`] only.
 
@@ -21,6 +21,7 @@ pub mod health;
 pub mod lease;
 pub mod presence;
 pub mod repair;
+pub mod verdict;
 
 pub mod api;
 pub mod env;

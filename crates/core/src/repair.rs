@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 
 pub use assess::{Assessment, Condition, assess};
 pub use plan::Plan;
-pub use survey::Survey;
+pub use survey::{FILES_COUNTED_MAX, Survey};
 
 use crate::catalog::StripeRecord;
 use crate::health::{Health, NodeState};
@@ -49,10 +49,12 @@ pub struct StripeHealth {
     pub degraded: u64,
     /// Readable, and one more loss may lose data.
     pub at_risk: u64,
-    /// Not readable now: too much is on nodes that are not there.
-    pub unavailable: u64,
+    /// Not readable now; enough copies are on nodes that are away.
+    pub unreachable: u64,
     /// Not known yet: nodes have not told what they hold.
     pub unknown: u64,
+    /// Not to be rebuilt from any copy that exists.
+    pub lost: u64,
 }
 
 /// What may be counted on of a member.
@@ -64,7 +66,7 @@ pub enum Standing {
     Suspect,
     /// Not heard yet.
     Unknown,
-    /// Offline or absent, and expected back.
+    /// Offline, absent, without its volume or cut off, and expected back.
     Away,
     /// Given up: its copies count as lost. So do those on a node that is no
     /// member.
@@ -80,8 +82,11 @@ impl Standing {
             NodeState::Online => Self::Here,
             NodeState::Suspect => Self::Suspect,
             _ if is_due => Self::Gone,
+            NodeState::Unknown if health.is_overdue(now_ms) => Self::Away,
             NodeState::Unknown => Self::Unknown,
-            NodeState::Offline | NodeState::Absent => Self::Away,
+            NodeState::Offline | NodeState::Absent | NodeState::NoVolume | NodeState::CutOff => {
+                Self::Away
+            }
         }
     }
 
@@ -149,6 +154,20 @@ impl View<'_> {
             || good.get(slot).is_some_and(|nodes| !nodes.is_empty())
             || self.unnamed(stripe.handle(slot), &chunk.copies).next().is_some()
             || self.is_readable_anyhow(stripe, good)
+    }
+
+    /// True when a copy is not known to be missing: its node is a member, and
+    /// reported it or is still to report. A node that is away may come back.
+    fn may_exist(&self, node: NodeIndex, handle: Handle) -> bool {
+        let held = (self.copy_state)(node, handle);
+        self.standings.contains_key(&node) && matches!(held, CopyState::Held | CopyState::Unknown)
+    }
+
+    /// Returns a node that reported a copy which the layout does not name, here
+    /// or away.
+    fn unnamed_anywhere(&self, handle: Handle) -> Option<NodeIndex> {
+        let mut nodes = self.standings.keys().copied();
+        nodes.find(|node| (self.copy_state)(*node, handle) == CopyState::Held)
     }
 
     /// Whether a member may come back that is not there.

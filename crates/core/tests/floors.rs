@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The modules of each floor, from the lowest.
 const FLOORS: [&[&str]; 4] = [
     &["block_map", "data", "id", "name", "policy", "placement", "units", "mutant"],
-    &["catalog", "presence", "health", "lease", "repair"],
+    &["catalog", "presence", "health", "lease", "repair", "verdict"],
     &["env", "api", "ledger"],
     &["coordinator", "node", "client"],
 ];

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use super::{
-    Allegiance, Context, CopyState, InventoryChanges, InventoryDigest, NodeInfo, NodeState,
-    PolicyOverrides, Promise, Result, StripeHealth,
+    Allegiance, Condition, Context, CopyState, InventoryChanges, InventoryDigest, NodeInfo,
+    NodeState, PolicyOverrides, Promise, Result, Stored, StripeHealth, Verdict,
 };
 use crate::data::digest::Digest;
 use crate::id::{ClusterId, FileId, Handle, NodeId, Run, SessionId};
@@ -90,6 +90,10 @@ pub struct Heartbeat {
     pub changes: Option<InventoryChanges>,
     /// What is wrong with it, where something is (a failing disk).
     pub trouble: Option<String>,
+    /// True when its volume is gone: none of its copies can be read.
+    pub is_volume_gone: bool,
+    /// Why it obeys another run of a coordinator, where it does.
+    pub refuses: Option<String>,
 }
 
 /// Space on a node, in bytes.
@@ -351,6 +355,8 @@ pub struct FileInfo {
     pub spares: i32,
     /// Copies that the policy names and that are not there now.
     pub copies_missing: u64,
+    /// How its worst stripe is; an empty file is full.
+    pub condition: Condition,
 }
 
 /// Which names.
@@ -468,8 +474,15 @@ pub struct ClusterStatus {
     pub placement: PlacementStrategy,
     /// True when acknowledgements do not wait for fsync.
     pub is_relaxed: bool,
-    /// What the policy promises on the members that are there.
+    /// How the cluster is, and why.
+    pub verdict: Verdict,
+    /// What the policy promises to new files on the members that are there.
     pub promise: Promise,
+    /// What holds for the files that are stored.
+    pub stored: Stored,
+    /// Nodes that are expected: the members, and addresses of `--nodes` from
+    /// which none ever answered.
+    pub nodes_expected: u32,
     /// The members, by name.
     pub nodes: Vec<NodeStatus>,
     /// What all files take.

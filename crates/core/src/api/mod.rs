@@ -18,4 +18,5 @@ pub use crate::health::NodeState;
 pub use crate::placement::Promise;
 pub use crate::policy::PolicyOverrides;
 pub use crate::presence::{CopyState, HeldChunk, InventoryChanges, InventoryDigest};
-pub use crate::repair::StripeHealth;
+pub use crate::repair::{Condition, StripeHealth};
+pub use crate::verdict::{Reason, ReasonKind, Stored, Verdict, Word};

@@ -96,7 +96,9 @@ impl Coordinator {
     fn silent_addresses(&self) -> Vec<String> {
         let now_ms = self.now_ms();
         let state = self.state();
-        let is_online = |live: &super::member::Live| live.health.state(now_ms) == NodeState::Online;
+        let is_online = |live: &super::member::Live| {
+            matches!(live.health.state(now_ms), NodeState::Online | NodeState::NoVolume)
+        };
         let spoken: Vec<&str> = (state.members.iter())
             .filter(|(_, live)| is_online(live))
             .map(|(_, live)| live.address.as_str())
@@ -116,6 +118,9 @@ impl Coordinator {
         }
         let outcome = self.try_adopt(address).await;
         self.lead.end_adoption(address);
+        if outcome.is_ok() {
+            self.state().members.answered.insert(address.to_owned());
+        }
         outcome
     }
 

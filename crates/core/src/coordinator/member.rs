@@ -44,6 +44,8 @@ const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 pub(super) struct Members {
     live: BTreeMap<NodeIndex, Live>,
     pub(super) presence: Presence,
+    /// Addresses of `--nodes` from which a node answered.
+    pub(super) answered: BTreeSet<String>,
     /// Copies that nodes promised and have not yet told of in a heartbeat.
     promised: BTreeMap<(NodeIndex, Handle), u64>,
     /// Copies that are whole and have another digest than the catalog.
@@ -64,6 +66,8 @@ pub(super) struct Live {
     pub(super) space: NodeSpace,
     pub(super) version: String,
     pub(super) trouble: Option<String>,
+    /// Why it obeys another run of a coordinator.
+    pub(super) refuses: Option<String>,
     /// The last announcement under this id that was refused, and when.
     pub(super) refused: Option<(u64, String)>,
     pub(super) wants_inventory: bool,
@@ -76,6 +80,7 @@ impl Members {
         Self {
             live,
             presence: Presence::default(),
+            answered: BTreeSet::new(),
             promised: BTreeMap::new(),
             differing: BTreeSet::new(),
         }
@@ -236,6 +241,7 @@ impl Live {
             space: NodeSpace::default(),
             version: String::new(),
             trouble: None,
+            refuses: None,
             refused: None,
             wants_inventory: false,
         }
@@ -252,7 +258,7 @@ impl Coordinator {
         let candidate = |member: MemberRecord| {
             let live = state.members.get(member.index);
             let is_online = state.members.state(member.index, now_ms) == NodeState::Online;
-            let is_well = live.is_some_and(|live| live.trouble.is_none());
+            let is_well = live.is_some_and(|live| live.trouble.is_none() && live.refuses.is_none());
             let note = live.and_then(|live| note(live, now_ms));
             Candidate {
                 index: member.index,
@@ -340,7 +346,9 @@ impl Coordinator {
         live.session = Some(info.session);
         live.space = heartbeat.space;
         live.version.clone_from(&info.version);
+        live.health.volume_is_gone(heartbeat.is_volume_gone, now_ms);
         live.trouble.clone_from(&heartbeat.trouble);
+        live.refuses.clone_from(&heartbeat.refuses);
         let changes = heartbeat.changes.as_ref();
         let (session, digest) = (info.session, &heartbeat.digest);
         let known_version = members.presence.hear(index, session, digest, changes, now_ms);
@@ -586,11 +594,15 @@ fn note(live: &Live, now_ms: u64) -> Option<String> {
     };
     let gone_ms = live.health.gone_since_ms(now_ms);
     match (live.health.state(now_ms), gone_ms) {
-        (NodeState::Online, _) => live.trouble.clone(),
+        (NodeState::Online, _) => live.trouble.clone().or_else(|| live.refuses.clone()),
         (NodeState::Suspect, _) => Some("suspect".to_owned()),
         (NodeState::Unknown, _) => Some("not heard yet".to_owned()),
         (NodeState::Offline, gone) => Some(format!("offline for {}", since(gone.unwrap_or(0)))),
         (NodeState::Absent, gone) => Some(format!("stopped {} ago", since(gone.unwrap_or(0)))),
+        (NodeState::NoVolume, gone) => {
+            Some(format!("without its volume for {}", since(gone.unwrap_or(0))))
+        }
+        (NodeState::CutOff, gone) => Some(format!("cut-off for {}", since(gone.unwrap_or(0)))),
     }
 }
 

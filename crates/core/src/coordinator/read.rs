@@ -3,16 +3,19 @@
 //! What walks over many files or stripes does so in steps, between which
 //! others get at the catalog: such an answer is not of one moment.
 
+use std::collections::BTreeMap;
+
 use super::namespace::not_found;
 use super::role::{Coordinator, State};
-use super::survey::SLICE_PAUSE;
+use super::survey::{SLICE_PAUSE, copy_state};
 use crate::api::{
-    ChunkMap, CopyAt, CopyState, ENTRIES_PER_PAGE_MAX, Error, FileInfo, FileMap, Kind, List,
-    ListEntry, ListPage, Lookup, NodeState, Result, STRIPES_PER_CALL_MAX, StripeMap, Usage,
+    ChunkMap, Condition, CopyAt, CopyState, ENTRIES_PER_PAGE_MAX, Error, FileInfo, FileMap, Kind,
+    List, ListEntry, ListPage, Lookup, NodeState, Result, STRIPES_PER_CALL_MAX, StripeMap, Usage,
 };
 use crate::catalog::{Catalog, ChunkRecord, FileRecord, Listed, Listing, StripeRecord, Totals};
 use crate::id::{FileId, NodeIndex};
 use crate::placement;
+use crate::repair::{Standing, View, assess};
 
 /// Files and stripes that are walked in one go, while others wait.
 const ROWS_PER_STEP_MAX: usize = 4096;
@@ -43,7 +46,7 @@ impl Coordinator {
             // with every page would cost the square of its length.
             let until = if first == 0 { usize::MAX } else { first + STRIPES_PER_CALL_MAX };
             let mut counting = Counting::new(file, first, until);
-            counting.go_on(catalog, &state, file, now_ms);
+            counting.go_on(catalog, &state, &self.standings(&state), file, now_ms);
             Ok((counting, stripes))
         });
         let (counting, stripes) = found.await??;
@@ -56,7 +59,8 @@ impl Coordinator {
     pub(super) fn count(&self, catalog: &Catalog, id: FileId) -> Option<Counting> {
         let file = catalog.file_by_id(id)?;
         let mut counting = Counting::new(file, 0, usize::MAX);
-        counting.go_on(catalog, &self.state(), file, self.now_ms());
+        let (state, now_ms) = (self.state(), self.now_ms());
+        counting.go_on(catalog, &state, &self.standings(&state), file, now_ms);
         Some(counting)
     }
 
@@ -99,10 +103,11 @@ impl Coordinator {
         let now_ms = self.now_ms();
         let listed = catalog.list_on(listing, entries_max, ROWS_PER_STEP_MAX);
         let state = self.state();
+        let standings = self.standings(&state);
         let line = |listed| match listed {
             Listed::File(file) => {
                 let mut counting = Counting::new(file, 0, usize::MAX);
-                counting.go_on(catalog, &state, file, now_ms);
+                counting.go_on(catalog, &state, &standings, file, now_ms);
                 Line::File(Box::new(counting))
             }
             Listed::Folder { prefix, files, bytes } => Line::Folder { prefix, files, bytes },
@@ -142,7 +147,9 @@ impl Coordinator {
             let now_ms = self.now_ms();
             let (is_there, seen) = self.door.look(|catalog| {
                 let file = catalog.file_by_id(counting.info.id);
-                file.map(|file| counting.go_on(catalog, &self.state(), file, now_ms)).is_some()
+                let state = self.state();
+                let standings = self.standings(&state);
+                file.map(|file| counting.go_on(catalog, &state, &standings, file, now_ms)).is_some()
             });
             self.door.settle(seen).await?;
             if !is_there {
@@ -185,6 +192,7 @@ impl Counting {
             // An empty file has nothing to lose: it lives in the catalog.
             spares: i32::from(crate::policy::REPLICATION_MAX),
             copies_missing: 0,
+            condition: Condition::Full,
         };
         Self { info, next, until: until.min(file.stripes.len()), has_some: false }
     }
@@ -194,7 +202,16 @@ impl Counting {
     }
 
     /// Counts more stripes, as many as shall be in one go.
-    fn go_on(&mut self, catalog: &Catalog, state: &State, file: &FileRecord, now_ms: u64) {
+    fn go_on(
+        &mut self,
+        catalog: &Catalog,
+        state: &State,
+        standings: &BTreeMap<NodeIndex, Standing>,
+        file: &FileRecord,
+        now_ms: u64,
+    ) {
+        let copy_state = copy_state(state);
+        let view = View { standings, copy_state: &copy_state };
         let until = self.until.min(self.next.saturating_add(STRIPES_PER_STEP_MAX));
         let stripes = until.saturating_sub(self.next);
         for stripe in catalog.stripes_of(file, self.next).take(stripes) {
@@ -209,6 +226,7 @@ impl Counting {
             let info = &mut self.info;
             info.spares = if self.has_some { info.spares.min(spares) } else { spares };
             self.has_some = true;
+            info.condition = info.condition.max(assess(stripe, &file.policy, &view).condition);
             info.copies_missing += file.policy.copies_missing(stripe.shape, &there);
             let totals = Totals::of_stripe(stripe);
             info.chunks = info.chunks.saturating_add(u32::from(stripe.shape.data));
@@ -274,6 +292,7 @@ fn state_rank(state: NodeState) -> u8 {
         NodeState::Online => 0,
         NodeState::Suspect => 1,
         NodeState::Unknown => 2,
-        NodeState::Offline | NodeState::Absent => 3,
+        NodeState::CutOff => 3,
+        NodeState::Offline | NodeState::Absent | NodeState::NoVolume => 4,
     }
 }

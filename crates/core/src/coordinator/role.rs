@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Surplus copies that are to be deleted.
     pub(super) trimming: Trimming,
     pub(super) survey: Arc<Survey>,
+    /// True once a survey was made since the start.
+    pub(super) is_surveyed: bool,
     /// Rebuilds that had ended well when it began.
     pub(super) done_before_survey: u64,
     /// Whether nothing that it kept can be mended now.
@@ -131,6 +133,7 @@ impl Coordinator {
             mending: Mending::default(),
             trimming: Trimming::default(),
             survey: Arc::default(),
+            is_surveyed: false,
             done_before_survey: 0,
             is_planned_out: false,
             rotation: 0,

@@ -1,14 +1,17 @@
 //! The cluster on one page.
 
+use std::collections::BTreeSet;
+
 use super::member::Live;
 use super::role::{Coordinator, State};
-use crate::api::{ClusterStatus, NodeState, NodeStatus, Promise, Result, Usage};
+use crate::api::{ClusterStatus, NodeState, NodeStatus, Promise, Result, Stored, Usage, Verdict};
 use crate::catalog::{ForeignRange, MemberRecord};
 use crate::env::Durability;
 use crate::id::{Handle, NodeIndex};
-use crate::placement::{self, Candidate};
-use crate::policy::{PlacementStrategy, PolicySpec};
+use crate::placement::{self, Candidate, PlacementRequest};
+use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
+use crate::verdict::{FilesAffected, Known, NodeKnown};
 
 /// How long a refused announcement under a node's id is shown.
 const REFUSED_SHOWN_MS: u64 = 30_000;
@@ -33,6 +36,7 @@ impl Coordinator {
             })
             .await?;
         let candidates = self.candidates();
+        let cannot_store = self.why_nothing_can_be_stored(&policy, placement, &candidates);
         let promise = self.promise(&policy, placement, candidates);
         let (leased, counted) = self.leased_members();
         let makes_no_changes = self.may_be_old().await.then(|| self.does_not_lead().message);
@@ -42,6 +46,10 @@ impl Coordinator {
         });
         let now_ms = self.now_ms();
         let state = self.state();
+        let never_heard = self.never_heard(&state);
+        let known: Vec<NodeKnown> = (members.iter())
+            .map(|member| node_known(member, state.members.get(member.index), now_ms))
+            .collect();
         let mut nodes: Vec<NodeStatus> = (members.into_iter())
             .map(|member| {
                 let index = member.index;
@@ -52,6 +60,16 @@ impl Coordinator {
             .collect();
         nodes.sort_by(|one, other| one.id.cmp(&other.id));
         let health = state.survey.health();
+        let verdict = Verdict::of(&Known {
+            uptime_ms: now_ms,
+            is_surveyed: state.is_surveyed,
+            stripes: health,
+            files: FilesAffected::of(&state.survey),
+            nodes: &known,
+            never_heard: &never_heard,
+            cannot_store: cannot_store.as_deref(),
+        });
+        let expected = nodes.len().saturating_add(never_heard.len());
         Ok(ClusterStatus {
             cluster: self.context.cluster,
             run: self.context.run,
@@ -65,7 +83,10 @@ impl Coordinator {
             policy,
             placement,
             is_relaxed: self.settings.durability == Durability::Relaxed,
+            verdict,
             promise,
+            stored: Stored::of(&state.survey),
+            nodes_expected: u32::try_from(expected).unwrap_or(u32::MAX),
             nodes,
             usage: Usage {
                 files: totals.files,
@@ -104,6 +125,44 @@ impl Coordinator {
         promise
     }
 
+    /// Addresses of `--nodes` from which no node ever answered.
+    fn never_heard(&self, state: &State) -> Vec<String> {
+        let is_member =
+            |address: &str| state.members.iter().any(|(_, live)| live.address == *address);
+        let is_missing =
+            |address: &&String| !state.members.answered.contains(*address) && !is_member(address);
+        self.settings.nodes.iter().filter(is_missing).cloned().collect()
+    }
+
+    /// Why a full stripe of the cluster's policy cannot be stored now, space
+    /// included; `None` while it can.
+    fn why_nothing_can_be_stored(
+        &self,
+        policy: &PolicySpec,
+        strategy: PlacementStrategy,
+        candidates: &[Candidate],
+    ) -> Option<String> {
+        if candidates.is_empty() {
+            return Some("the cluster has no node".to_owned());
+        }
+        let policy = match policy.resolve(candidates.len()) {
+            Ok(policy) => policy,
+            Err(refusal) => return Some(refusal.to_string()),
+        };
+        let request = PlacementRequest {
+            strategy,
+            candidates,
+            policy: &policy,
+            shape: StripeShape { coding: policy.coding, data: policy.coding.data },
+            key: 0,
+            chunk_bytes: u64::from(policy.chunk_size),
+            excluded: &BTreeSet::new(),
+            allow_unsafe: self.settings.allow_unsafe,
+            is_strict: false,
+        };
+        placement::choose(&request).err().map(|refusal| refusal.to_string())
+    }
+
     /// Seconds until the earliest of the nodes that are gone is given up for
     /// lost, if one that is not yet holds copies.
     fn repair_begins_in_s(&self, state: &State) -> Option<u64> {
@@ -126,6 +185,25 @@ fn still_waiting(state: &State) -> u64 {
     state.survey.waiting().saturating_sub(done)
 }
 
+fn node_known(member: &MemberRecord, live: Option<&Live>, now_ms: u64) -> NodeKnown {
+    let gone_since_ms = live.and_then(|live| live.health.gone_since_ms(now_ms));
+    NodeKnown {
+        id: member.id.clone(),
+        state: live.map_or(NodeState::Unknown, |live| live.health.state(now_ms)),
+        gone_for_ms: gone_since_ms.map(|since_ms| now_ms.saturating_sub(since_ms)),
+        trouble: live.and_then(|live| live.trouble.clone()),
+        refuses: live.and_then(|live| live.refuses.clone()),
+        cut_off: None,
+        refused: live.and_then(|live| shown_refusal(live, now_ms)),
+    }
+}
+
+/// The refusal of another process under this node's name, while it is shown.
+fn shown_refusal(live: &Live, now_ms: u64) -> Option<String> {
+    let (at_ms, reason) = live.refused.as_ref()?;
+    (now_ms.saturating_sub(*at_ms) < REFUSED_SHOWN_MS).then(|| reason.clone())
+}
+
 fn node_status(
     member: MemberRecord,
     live: Option<&Live>,
@@ -133,9 +211,7 @@ fn node_status(
     now_ms: u64,
 ) -> NodeStatus {
     let heard_ms = live.and_then(|live| live.health.heard_ms());
-    let refused = live.and_then(|live| live.refused.as_ref());
-    let refused = refused.filter(|(at_ms, _)| now_ms.saturating_sub(*at_ms) < REFUSED_SHOWN_MS);
-    let refused = refused.map(|(_, reason)| reason.clone());
+    let refused = live.and_then(|live| shown_refusal(live, now_ms));
     NodeStatus {
         id: member.id,
         address: member.address,
@@ -146,6 +222,8 @@ fn node_status(
         chunks: held.chunks,
         quarantined: held.quarantined,
         version: live.map(|live| live.version.clone()).unwrap_or_default(),
-        trouble: live.and_then(|live| live.trouble.clone()).or(refused),
+        trouble: live
+            .and_then(|live| live.trouble.clone().or_else(|| live.refuses.clone()))
+            .or(refused),
     }
 }

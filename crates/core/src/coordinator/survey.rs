@@ -83,6 +83,7 @@ impl Coordinator {
                 {
                     let mut state = self.state();
                     state.survey = survey.clone();
+                    state.is_surveyed = true;
                     state.done_before_survey = done_before;
                     state.is_planned_out = false;
                 }
@@ -201,7 +202,8 @@ impl Coordinator {
         })
     }
 
-    fn standings(&self, state: &State) -> BTreeMap<NodeIndex, Standing> {
+    /// The standing of every member now.
+    pub(super) fn standings(&self, state: &State) -> BTreeMap<NodeIndex, Standing> {
         let now_ms = self.now_ms();
         let repair_after_ms = self.settings.repair_after_ms;
         let of = |live: &super::member::Live| Standing::of(&live.health, now_ms, repair_after_ms);
@@ -209,6 +211,7 @@ impl Coordinator {
     }
 }
 
-fn copy_state(state: &State) -> impl Fn(NodeIndex, Handle) -> CopyState + '_ {
+/// The state of a copy, by what was heard and promised.
+pub(super) fn copy_state(state: &State) -> impl Fn(NodeIndex, Handle) -> CopyState + '_ {
     move |node, handle| state.members.copy_state(node, handle)
 }

@@ -166,6 +166,8 @@ impl Node {
             digest,
             changes,
             trouble: self.store.trouble().or(refused),
+            is_volume_gone: false,
+            refuses: None,
         }
     }
 }

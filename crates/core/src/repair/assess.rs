@@ -16,10 +16,12 @@ pub enum Condition {
     Degraded,
     /// Readable, and one more loss may lose data.
     AtRisk,
-    /// Not readable now.
-    Unavailable,
     /// Nodes that may hold copies have not told yet.
     Unknown,
+    /// Not readable now; enough copies are on nodes that are away.
+    Unreachable,
+    /// Not to be rebuilt from any copy that exists.
+    Lost,
 }
 
 /// How a stripe is.
@@ -63,7 +65,8 @@ pub fn assess(stripe: &StripeRecord, policy: &Policy, view: &View<'_>) -> Assess
     let condition = match spares {
         _ if unknown > 0 => Condition::Unknown,
         None if view.is_readable_anyhow(stripe, &there) => Condition::AtRisk,
-        None => Condition::Unavailable,
+        None if may_come_back(stripe, view) => Condition::Unreachable,
+        None => Condition::Lost,
         Some(spares) if missing == 0 && spares >= policy.promised_losses() => Condition::Full,
         Some(0) => Condition::AtRisk,
         Some(_) => Condition::Degraded,
@@ -72,11 +75,32 @@ pub fn assess(stripe: &StripeRecord, policy: &Policy, view: &View<'_>) -> Assess
     Assessment { condition, spares, copies_missing: count(missing), copies_unknown: count(unknown) }
 }
 
+/// True when a stripe can be read again once every node that is away is back.
+fn may_come_back(stripe: &StripeRecord, view: &View<'_>) -> bool {
+    let chunk = |(slot, chunk): (usize, &crate::catalog::ChunkRecord)| {
+        let handle = stripe.handle(slot);
+        let nodes = chunk.copies.iter().copied();
+        let named: Vec<_> = nodes.filter(|node| view.may_exist(*node, handle)).collect();
+        match named.is_empty() {
+            true => view.unnamed_anywhere(handle).into_iter().collect(),
+            false => named,
+        }
+    };
+    let existing: Vec<Vec<NodeIndex>> = stripe.chunks.iter().enumerate().map(chunk).collect();
+    tolerance(stripe.shape, &existing).is_some()
+}
+
 impl StripeHealth {
     /// All stripes.
     #[must_use]
     pub fn stripes(&self) -> u64 {
-        self.full + self.degraded + self.at_risk + self.unavailable + self.unknown
+        self.lacking() + self.full
+    }
+
+    /// Stripes that are not full, or not known to be.
+    #[must_use]
+    pub fn lacking(&self) -> u64 {
+        self.degraded + self.at_risk + self.unreachable + self.unknown + self.lost
     }
 
     /// Counts one more stripe.
@@ -85,7 +109,8 @@ impl StripeHealth {
             Condition::Full => &mut self.full,
             Condition::Degraded => &mut self.degraded,
             Condition::AtRisk => &mut self.at_risk,
-            Condition::Unavailable => &mut self.unavailable,
+            Condition::Unreachable => &mut self.unreachable,
+            Condition::Lost => &mut self.lost,
             Condition::Unknown => &mut self.unknown,
         } += 1;
     }

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{Condition, Fate, StripeHealth, View, assess};
+use super::{Assessment, Condition, Fate, StripeHealth, View, assess};
 use crate::catalog::StripeRecord;
-use crate::id::{Handle, NodeIndex};
+use crate::id::{FileId, Handle, NodeIndex};
 use crate::placement::tolerance;
 use crate::policy::Policy;
 
 /// The most chunks that a survey keeps for its plan.
 const URGENT_MAX: usize = 4096;
+
+/// The most files that are counted for one condition of their stripes.
+pub const FILES_COUNTED_MAX: usize = 10_000;
 
 /// Copies after which [`Survey::look_on`] stops: others wait meanwhile.
 const COPIES_PER_STEP_MAX: usize = 1024;
@@ -22,6 +25,8 @@ const SPREAD_COPIES_MAX: usize = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     health: StripeHealth,
+    spares_min: Option<u8>,
+    affected: BTreeMap<Condition, BTreeSet<FileId>>,
     waiting: u64,
     unrecoverable: u64,
     named: BTreeMap<NodeIndex, u64>,
@@ -71,7 +76,15 @@ impl Survey {
             self.health.count(Condition::Full);
             return true;
         }
-        self.health.count(assess(stripe, policy, view).condition);
+        let Assessment { condition, spares: spares_now, .. } = assess(stripe, policy, view);
+        self.health.count(condition);
+        if condition != Condition::Full {
+            let files = self.affected.entry(condition).or_default();
+            if files.len() < FILES_COUNTED_MAX {
+                files.insert(stripe.file);
+            }
+            self.spares_min = [self.spares_min, spares_now].into_iter().flatten().min();
+        }
         let found = Found::of(stripe, view);
         let spares = tolerance(stripe.shape, &found.good);
         let mut is_whole = true;
@@ -99,6 +112,20 @@ impl Survey {
     #[must_use]
     pub fn health(&self) -> StripeHealth {
         self.health
+    }
+
+    /// Files that have a stripe in `condition`, counted up to
+    /// [`FILES_COUNTED_MAX`]; full stripes are not counted.
+    #[must_use]
+    pub fn files_affected(&self, condition: Condition) -> u64 {
+        self.affected.get(&condition).map_or(0, |files| files.len() as u64)
+    }
+
+    /// The fewest losses that a stripe tolerates, of those that can be read
+    /// and are not full; `None` when there is none.
+    #[must_use]
+    pub fn spares_min(&self) -> Option<u8> {
+        self.spares_min
     }
 
     /// Copies that are to be made.

@@ -376,9 +376,27 @@ fn what_nothing_is_left_of_is_counted_and_not_tried() {
     assert_eq!(world.plan(), []);
     let survey = world.survey();
     assert_eq!((survey.waiting(), survey.unrecoverable()), (1, 1));
-    assert_eq!(survey.health(), StripeHealth { full: 3, unavailable: 1, ..full(0) });
+    assert_eq!(survey.health(), StripeHealth { full: 3, unreachable: 1, ..full(0) });
     world.set(1, Standing::Here);
     assert_eq!(world.health(), full(4));
+}
+
+#[test]
+fn data_on_a_node_that_is_away_is_unreachable_and_data_that_its_node_lost_is_lost() {
+    let mut world = World::new(4, 1, "none");
+    world.put(4);
+    for standing in [Standing::Away, Standing::Gone] {
+        world.set(1, standing);
+        let survey = world.survey();
+        assert_eq!(survey.health(), StripeHealth { full: 3, unreachable: 1, ..full(0) });
+        assert_eq!(survey.files_affected(Condition::Unreachable), 1);
+        assert_eq!(survey.files_affected(Condition::Lost), 0);
+    }
+    world.set(1, Standing::Here);
+    world.disks.insert(NodeIndex(1), Disk::new());
+    let survey = world.survey();
+    assert_eq!(survey.health(), StripeHealth { full: 3, lost: 1, ..full(0) });
+    assert_eq!(survey.files_affected(Condition::Lost), 1);
 }
 
 #[test]
@@ -396,7 +414,8 @@ fn stripes_are_unknown_until_their_nodes_have_told() {
 #[test]
 fn a_standing_follows_from_health() {
     let mut health = Health::new(0);
-    assert_eq!(Standing::of(&health, 72_000, 60_000), Standing::Unknown);
+    assert_eq!(Standing::of(&health, 12_000, 60_000), Standing::Unknown);
+    assert_eq!(Standing::of(&health, 72_000, 60_000), Standing::Away, "it had its time");
     assert_eq!(Standing::of(&health, 72_001, 60_000), Standing::Gone);
     health.heard(80_000, SessionId(1));
     for (now_ms, standing) in [
@@ -481,7 +500,7 @@ proptest! {
         let survey = world.survey();
         let health = survey.health();
         prop_assert_eq!(survey.waiting(), survey.unrecoverable());
-        prop_assert_eq!(health.full + health.unavailable + health.at_risk + health.degraded, 5);
+        prop_assert_eq!(health.full + health.lacking(), 5);
         if survey.unrecoverable() == 0 {
             prop_assert_eq!(health, full(5));
         }

@@ -156,9 +156,9 @@ pub(crate) struct ClusterPolicyArgs {
 /// `dfs-sim status`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  dfs-sim status\n  dfs-sim status --exit-code   \
-                        0 all well, 10 degraded, 11 data at risk or lost")]
+                        0 all well, 3 not known yet, 10 degraded, 11 data at risk or lost")]
 pub(crate) struct StatusArgs {
-    /// Exit with 10 when degraded, 11 when data is at risk or lost
+    /// Exit with 3 when not known yet, 10 when degraded, 11 when data is at risk or lost
     #[arg(long)]
     pub(crate) exit_code: bool,
     #[command(flatten)]

@@ -100,21 +100,12 @@ pub(super) fn announce(status: &ClusterStatus) {
         status.placement,
     ));
     let online = status.nodes.iter().filter(|node| node.state == NodeState::Online).count();
-    let missing: Vec<&str> = status
-        .nodes
-        .iter()
-        .filter(|node| node.state != NodeState::Online)
-        .map(|node| node.id.as_str())
-        .collect();
-    let missing = match missing.as_slice() {
-        [] => String::new(),
-        missing => format!(" (not heard yet: {})", missing.join(", ")),
-    };
+    let expected = size::counted(u64::from(status.nodes_expected), "node");
     output::note(format!(
-        "{} online{missing}: {}",
-        size::counted(online as u64, "node"),
+        "{online} of {expected} online; for new files: {}",
         status.promise.sentence
     ));
+    output::note(format!("health: {}", status.verdict.sentence()));
     if status.is_relaxed {
         output::note("durability relaxed: a power cut may lose files that were acknowledged");
     }

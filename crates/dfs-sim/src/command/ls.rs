@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dfs_core::api::{
-    CoordinatorService, ENTRIES_PER_PAGE_MAX, FileInfo, List, ListEntry, ListPage,
+    Condition, CoordinatorService, ENTRIES_PER_PAGE_MAX, FileInfo, List, ListEntry, ListPage,
 };
 use serde_json::{Value, json};
 
@@ -188,7 +188,7 @@ fn long(entry: &ListEntry, shown_from: usize) -> String {
     let name = short(entry, shown_from);
     match entry {
         ListEntry::File(info) => {
-            let spares = if info.spares < 0 { "none".into() } else { format!("+{}", info.spares) };
+            let spares = spares(info);
             let stored = time::for_people(info.created_ms);
             let policy = info.policy.to_string();
             long_line(&size::bytes(info.size), &policy, &spares, &stored, &name)
@@ -199,8 +199,20 @@ fn long(entry: &ListEntry, shown_from: usize) -> String {
     }
 }
 
+/// The spares of a file, or the state that matters more: `+2`, `at risk`,
+/// `unreachable`, `lost`.
+fn spares(info: &FileInfo) -> String {
+    match info.condition {
+        _ if info.stripes == 0 => "-".into(),
+        Condition::AtRisk | Condition::Unreachable | Condition::Lost | Condition::Unknown => {
+            json::condition(info.condition).replace('_', " ")
+        }
+        Condition::Full | Condition::Degraded => format!("+{}", info.spares.max(0)),
+    }
+}
+
 fn long_line(size: &str, policy: &str, spares: &str, stored: &str, name: &str) -> String {
-    format!("{size:>9}  {policy:<16}  {spares:>6}  {stored:<20}  {name}")
+    format!("{size:>9}  {policy:<16}  {spares:>11}  {stored:<20}  {name}")
 }
 
 fn entry_json(entry: &ListEntry) -> Value {

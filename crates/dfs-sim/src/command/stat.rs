@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dfs_core::api::{
-    ChunkMap, CoordinatorService, CopyAt, CopyState, FileInfo, FileMap, Lookup, NodeState,
-    StripeMap,
+    ChunkMap, Condition, CoordinatorService, CopyAt, CopyState, FileInfo, FileMap, Lookup,
+    NodeState, StripeMap,
 };
 use dfs_core::id::Handle;
 use dfs_core::name::FileName;
@@ -74,7 +74,7 @@ async fn look_up(
 }
 
 fn describe(info: &FileInfo) -> Vec<String> {
-    let mut lines = vec![
+    vec![
         info.name.to_string(),
         format!(
             "  size      {} bytes: {} logical, {} stored, {} raw ({})",
@@ -95,13 +95,33 @@ fn describe(info: &FileInfo) -> Vec<String> {
             size::counted(u64::from(info.stripes), "stripe"),
         ),
         format!("  version   {}, stored {}", info.id, time::for_people(info.created_ms)),
-        format!("  survives  {}", words::spares(info.spares)),
-    ];
-    if info.copies_missing > 0 {
-        let missing = size::counted(info.copies_missing, "copy");
-        lines.push(format!("  degraded  {missing} missing: repair makes them anew"));
+        format!("  state     {}", state(info)),
+        format!("  survives  {}", survives(info)),
+    ]
+}
+
+/// The state of a file: one word of five, and what follows from it.
+fn state(info: &FileInfo) -> String {
+    let missing = size::counted(info.copies_missing, "copy");
+    match info.condition {
+        Condition::Full => "full: every copy is there".into(),
+        Condition::Degraded => format!("degraded: {missing} missing, repair makes them anew"),
+        Condition::AtRisk => {
+            format!("at risk: {missing} missing, and one more loss may lose data")
+        }
+        Condition::Unreachable => {
+            "unreachable: it cannot be read until nodes come back that hold its copies".into()
+        }
+        Condition::Lost => "lost: it cannot be rebuilt from any copy that exists".into(),
+        Condition::Unknown => "unknown: nodes have not reported yet what they hold".into(),
     }
-    lines
+}
+
+fn survives(info: &FileInfo) -> String {
+    if info.stripes == 0 {
+        return "any loss of nodes: an empty file lives in the catalog".into();
+    }
+    words::spares(info.spares)
 }
 
 fn chunk_table(stripes: &[StripeMap]) -> Grid {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, CoordinatorService, NodeState};
+use dfs_core::api::{ClusterStatus, CoordinatorService, Word};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -24,7 +24,7 @@ pub(super) async fn run(args: StatusArgs, console: &Console) -> Outcome {
     if args.answer.json {
         json::print("status", as_json(&status, pace, code))?;
     } else {
-        for line in screen::lines(&status, pace, code) {
+        for line in screen::lines(&status, pace) {
             output::line(line)?;
         }
     }
@@ -38,10 +38,18 @@ pub(super) async fn list_nodes(args: NodeLsArgs, console: &Console) -> Outcome {
     if args.answer.json {
         let nodes: Vec<Value> =
             status.nodes.iter().map(|node| json::node(node, status.now_ms)).collect();
-        json::print("node ls", json!({ "nodes": nodes }))?;
+        let answer = json!({
+            "health": status.verdict.word.name(),
+            "nodes_expected": status.nodes_expected,
+            "nodes": nodes,
+        });
+        json::print("node ls", answer)?;
         return Ok(Code::Ok);
     }
     for line in screen::node_table(&status.nodes).lines("") {
+        output::line(line)?;
+    }
+    for line in screen::about_nodes(&status) {
         output::line(line)?;
     }
     Ok(Code::Ok)
@@ -71,18 +79,20 @@ async fn look(cluster: &Cluster) -> Result<(ClusterStatus, Option<Pace>), Failur
 
 /// The code that `--exit-code` ends with.
 pub(super) fn health(status: &ClusterStatus) -> Code {
-    let stripes = &status.health;
-    if stripes.at_risk + stripes.unavailable > 0 {
-        return Code::AtRisk;
+    match status.verdict.word {
+        Word::AllWell => Code::Ok,
+        Word::NotKnownYet => Code::Unavailable,
+        Word::Degraded => Code::Degraded,
+        Word::AtRisk | Word::Unreachable | Word::Lost => Code::AtRisk,
     }
-    let is_whole = status.nodes.iter().all(|node| node.state == NodeState::Online);
-    if stripes.degraded + stripes.unknown > 0 || !is_whole { Code::Degraded } else { Code::Ok }
 }
 
 fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
     let repair = &status.repair;
     json!({
-        "health": code.word(),
+        "health": status.verdict.word.name(),
+        "reasons": status.verdict.reasons.iter().map(json::reason).collect::<Vec<_>>(),
+        "exit_code": code as u8,
         "now": time::rfc3339(status.now_ms),
         "cluster": status.cluster.to_string(),
         "epoch": status.run.epoch.0,
@@ -107,13 +117,20 @@ fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
             "zones_lost_max": status.promise.zones_lost_max,
             "sentence": status.promise.sentence,
         },
+        "stored": {
+            "spares_min": status.stored.spares_min,
+            "files": status.stored.files,
+            "sentence": status.stored.sentence,
+        },
+        "nodes_expected": status.nodes_expected,
         "usage": json::usage(&status.usage),
         "garbage_bytes": status.garbage_bytes,
         "stripes": {
             "full": status.health.full,
             "degraded": status.health.degraded,
             "at_risk": status.health.at_risk,
-            "unavailable": status.health.unavailable,
+            "unreachable": status.health.unreachable,
+            "lost": status.health.lost,
             "unknown": status.health.unknown,
         },
         "repair": {

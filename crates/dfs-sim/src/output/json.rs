@@ -3,7 +3,7 @@
 
 use std::io;
 
-use dfs_core::api::{CopyState, FileInfo, NodeState, NodeStatus, Usage};
+use dfs_core::api::{Condition, CopyState, FileInfo, NodeState, NodeStatus, Reason, Usage};
 use dfs_core::policy::Policy;
 use serde_json::{Value, json};
 
@@ -57,7 +57,18 @@ pub(crate) fn file(info: &FileInfo) -> Value {
         "stripes": info.stripes,
         "spares": info.spares,
         "copies_missing": info.copies_missing,
+        "state": condition(info.condition),
         "is_degraded": info.copies_missing > 0,
+    })
+}
+
+/// A reason of the verdict.
+pub(crate) fn reason(reason: &Reason) -> Value {
+    json!({
+        "kind": reason.kind.name(),
+        "node": reason.node.as_ref().map(dfs_core::id::NodeId::as_str),
+        "count": reason.count,
+        "sentence": reason.sentence,
     })
 }
 
@@ -110,6 +121,20 @@ pub(crate) fn node_state(state: NodeState) -> &'static str {
         NodeState::Suspect => "suspect",
         NodeState::Offline => "offline",
         NodeState::Absent => "absent",
+        NodeState::NoVolume => "no-volume",
+        NodeState::CutOff => "cut-off",
+    }
+}
+
+/// One word for the state of a stripe or a file.
+pub(crate) fn condition(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Full => "full",
+        Condition::Degraded => "degraded",
+        Condition::AtRisk => "at_risk",
+        Condition::Unknown => "unknown",
+        Condition::Unreachable => "unreachable",
+        Condition::Lost => "lost",
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, NodeState, NodeStatus, RepairStatus};
+use dfs_core::api::{ClusterStatus, NodeStatus, Reason, ReasonKind, RepairStatus};
 
 use super::table::Grid;
 use super::{json, size, time};
-use crate::exit::Code;
 
 /// How fast repair is.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +33,11 @@ impl Pace {
 }
 
 /// The screen: the verdict first, the nodes last.
-pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Vec<String> {
+pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>) -> Vec<String> {
     let mut lines = vec![
-        format!("health   {}", verdict(status, code)),
-        format!("promise  {}", status.promise.sentence),
+        format!("health   {}", status.verdict.sentence()),
+        format!("promise  for new files: {}", status.promise.sentence),
+        format!("stored   {}", status.stored.sentence),
         format!(
             "policy   {}, chunks of {}, placed {}",
             status.policy,
@@ -64,38 +64,19 @@ pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> V
     ));
     lines.push(String::new());
     lines.extend(node_table(&status.nodes).lines(""));
-    let troubled = status.nodes.iter().filter_map(|node| Some((&node.id, node.trouble.as_ref()?)));
-    lines.extend(troubled.map(|(id, trouble)| format!("{id}: {trouble}")));
+    lines.extend(about_nodes(status));
     lines
 }
 
-/// How the cluster is, in one sentence.
-pub(crate) fn verdict(status: &ClusterStatus, code: Code) -> String {
-    let stripes = &status.health;
-    match code {
-        Code::AtRisk if stripes.unavailable > 0 => format!(
-            "DATA OUT OF REACH: {} cannot be read from the nodes that are there",
-            size::counted(stripes.unavailable, "stripe")
-        ),
-        Code::AtRisk => format!(
-            "DATA AT RISK: one more loss may cost {}",
-            size::counted(stripes.at_risk, "stripe")
-        ),
-        Code::Degraded => {
-            let away = status.nodes.iter().filter(|node| node.state != NodeState::Online);
-            let mut reasons: Vec<String> =
-                away.map(|node| format!("{} {}", node.id, json::node_state(node.state))).collect();
-            if stripes.degraded > 0 {
-                let degraded = size::counted(stripes.degraded, "stripe");
-                reasons.push(format!("{degraded} short of copies"));
-            }
-            if stripes.unknown > 0 {
-                reasons.push(format!("{} not yet known", size::counted(stripes.unknown, "stripe")));
-            }
-            format!("degraded: {}", reasons.join(", "))
-        }
-        _ => "all well".into(),
-    }
+/// What stands beside the table of nodes: the nodes that are missing from it,
+/// and what is wrong with those that are in it.
+pub(crate) fn about_nodes(status: &ClusterStatus) -> Vec<String> {
+    let is_about_nodes = |reason: &&Reason| {
+        reason.node.is_some()
+            || matches!(reason.kind, ReasonKind::NodeNeverHeard | ReasonKind::NodesAwaited)
+    };
+    let reasons = status.verdict.reasons.iter().filter(is_about_nodes);
+    reasons.map(|reason| reason.sentence.clone()).collect()
 }
 
 fn data(status: &ClusterStatus) -> String {
@@ -117,7 +98,8 @@ fn stripes(status: &ClusterStatus) -> String {
         (health.full, "full"),
         (health.degraded, "degraded"),
         (health.at_risk, "at risk"),
-        (health.unavailable, "unavailable"),
+        (health.unreachable, "unreachable"),
+        (health.lost, "lost"),
         (health.unknown, "unknown"),
     ];
     let said: Vec<String> = parts

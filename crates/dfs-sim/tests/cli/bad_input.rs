@@ -60,7 +60,7 @@ fn damaged_chunk_files_are_never_handed_out_and_the_rest_serves() {
     cluster.wait_until("the damaged copies are made anew", |status| {
         let stripes = &status["stripes"];
         stripes["full"].as_u64() > Some(0)
-            && ["degraded", "at_risk", "unavailable", "unknown"]
+            && ["degraded", "at_risk", "unreachable", "lost", "unknown"]
                 .iter()
                 .all(|kind| stripes[*kind] == 0)
     });

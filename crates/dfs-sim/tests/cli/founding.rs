@@ -66,7 +66,9 @@ fn what_was_lost_is_made_anew_and_the_returned_node_fits_in() {
     cluster.nodes[0].kill();
     let is_whole = |status: &serde_json::Value| {
         let stripes = &status["stripes"];
-        ["degraded", "at_risk", "unavailable", "unknown"].iter().all(|kind| stripes[*kind] == 0)
+        ["degraded", "at_risk", "unreachable", "lost", "unknown"]
+            .iter()
+            .all(|kind| stripes[*kind] == 0)
     };
     cluster.wait_until("every copy is there again", |status| {
         is_whole(status) && status["repair"]["copies_done"].as_u64() > Some(0)

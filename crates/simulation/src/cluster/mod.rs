@@ -365,8 +365,7 @@ impl<'w> Cluster<'w> {
     pub async fn settle(&self) -> ClusterStatus {
         let is_settled = |status: &ClusterStatus| {
             let health = status.health;
-            let lacking = health.degraded + health.at_risk + health.unavailable + health.unknown;
-            lacking + status.repair.waiting + status.repair.running == 0
+            health.lacking() + status.repair.waiting + status.repair.running == 0
         };
         let mut steady_since = tokio::time::Instant::now();
         self.wait_for("full redundancy", SETTLE_TIME_MAX, move |status| {

@@ -190,9 +190,9 @@ impl Run<'_> {
 
 fn is_settled(status: &ClusterStatus) -> bool {
     let health = status.health;
-    let lacking = health.degraded + health.at_risk + health.unavailable + health.unknown;
     let is_well = |node: &NodeStatus| {
         node.state == NodeState::Online && node.quarantined == 0 && node.trouble.is_none()
     };
-    lacking + status.repair.waiting + status.repair.running == 0 && status.nodes.iter().all(is_well)
+    health.lacking() + status.repair.waiting + status.repair.running == 0
+        && status.nodes.iter().all(is_well)
 }

@@ -80,6 +80,8 @@ impl Run<'_> {
                     NodeState::Suspect => "is suspect: two heartbeats are missing",
                     NodeState::Offline => "is offline",
                     NodeState::Absent => "has said goodbye",
+                    NodeState::NoVolume => "has lost its volume",
+                    NodeState::CutOff => "is cut-off: it cannot be connected to",
                 };
                 self.tell("node", format!("{name} {word}"));
             }
@@ -92,8 +94,9 @@ impl Run<'_> {
     }
 
     fn see_data(&self, seen: &mut Seen, status: &ClusterStatus, now_ms: u64) {
-        let StripeHealth { full, degraded, at_risk, unavailable, unknown } = status.health;
-        let lacking = degraded + at_risk + unavailable;
+        let StripeHealth { full, unknown, unreachable, lost, .. } = status.health;
+        let lacking = status.health.lacking() - unknown;
+        let unavailable = unreachable + lost;
         let stripes = lacking + full + unknown;
         if lacking > 0 && seen.lacking == 0 {
             seen.lacking_since_ms = now_ms;

@@ -82,7 +82,7 @@ pub(super) fn has_hope(map: &StripeMap, slot: usize, findings: &Findings) -> boo
 }
 
 fn is_away(copy: &CopyAt) -> bool {
-    matches!(copy.state, NodeState::Offline | NodeState::Absent)
+    matches!(copy.state, NodeState::Offline | NodeState::Absent | NodeState::NoVolume)
         || matches!(copy.presence, CopyState::Missing | CopyState::Bad)
 }
 
@@ -104,6 +104,7 @@ fn rank(handle: Handle, copy: &CopyAt, findings: &Findings) -> Option<u8> {
     }
     Some(match copy.state {
         NodeState::Offline => 6,
+        NodeState::NoVolume | NodeState::CutOff => 4,
         NodeState::Absent => 5,
         _ if trouble == Some(NodeTrouble::Slow) => 3,
         NodeState::Suspect => 2,
@@ -126,6 +127,8 @@ pub(super) fn reason(handle: Handle, copy: &CopyAt, findings: &Findings) -> Stri
         (Some(NodeTrouble::Failed(reason)), _) => reason,
         (_, NodeState::Offline) => "it is offline".into(),
         (_, NodeState::Absent) => "it was stopped".into(),
+        (_, NodeState::NoVolume) => "its volume is gone".into(),
+        (_, NodeState::CutOff) => "the coordinator cannot connect to it".into(),
         (_, NodeState::Suspect) => "it missed heartbeats".into(),
         (_, NodeState::Unknown) => "it was not heard yet".into(),
         (_, NodeState::Online) => "it was slow to answer".into(),

@@ -190,7 +190,7 @@ async fn repair(store: &Store, chunks: u64) -> Result<(f64, Used, u64), Failure>
         } else if done.is_none() && repair.done >= chunks {
             done = Some((began.elapsed().as_secs_f64(), running.end(), repair.bytes_pulled));
         }
-        let lacking = health.degraded + health.at_risk + health.unavailable + health.unknown;
+        let lacking = health.lacking();
         if let Some(done) = done
             && lacking + repair.waiting + repair.running == 0
         {

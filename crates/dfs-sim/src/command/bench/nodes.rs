@@ -110,6 +110,8 @@ impl PaperNode {
             digest,
             changes,
             trouble: None,
+            is_volume_gone: false,
+            refuses: None,
         };
         let reply = coordinator.heartbeat(heartbeat).await?;
         let known = reply.known_version;

@@ -262,7 +262,7 @@ async fn repair(
             began = Some(Instant::now());
         }
         let health = &status.health;
-        let is_whole = health.degraded + health.at_risk + health.unavailable + health.unknown == 0;
+        let is_whole = health.lacking() == 0;
         if let Some(began) = began
             && is_whole
             && repair.waiting + repair.running == 0
@@ -284,7 +284,7 @@ async fn repair(
             return story.tell_with(text, Vec::new(), data);
         }
         if start.elapsed() > REPAIR_WITHIN {
-            let screen = output::screen::lines(&status, None, status::health(&status)).join("\n");
+            let screen = output::screen::lines(&status, None).join("\n");
             let message = format!("repair did not end within {REPAIR_WITHIN:?}:\n{screen}");
             return Err(Failure::new(Code::Other, message));
         }

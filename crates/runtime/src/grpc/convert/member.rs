@@ -84,6 +84,8 @@ impl From<Heartbeat> for wire::HeartbeatRequest {
             trouble: heartbeat.trouble,
             allegiance: Some(heartbeat.allegiance.into()),
             confirms: heartbeat.confirms,
+            is_volume_gone: heartbeat.is_volume_gone,
+            refuses: heartbeat.refuses,
         }
     }
 }
@@ -101,6 +103,8 @@ impl TryFrom<wire::HeartbeatRequest> for Heartbeat {
             trouble: wire.trouble.map(text),
             allegiance: need("allegiance", wire.allegiance)?,
             confirms: wire.confirms,
+            is_volume_gone: wire.is_volume_gone,
+            refuses: wire.refuses.map(text),
         })
     }
 }

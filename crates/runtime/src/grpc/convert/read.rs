@@ -1,8 +1,9 @@
 //! The messages of looking up, listing, removing and renaming.
 
 use dfs_core::api::{
-    BadCopy, ChunkMap, CopyAt, CopyState, ENTRIES_PER_PAGE_MAX, FileInfo, FileMap, List, ListEntry,
-    ListPage, Lookup, NodeState, Remove, Removed, Rename, STRIPES_PER_CALL_MAX, StripeMap,
+    BadCopy, ChunkMap, Condition, CopyAt, CopyState, ENTRIES_PER_PAGE_MAX, FileInfo, FileMap, List,
+    ListEntry, ListPage, Lookup, NodeState, Remove, Removed, Rename, STRIPES_PER_CALL_MAX,
+    StripeMap,
 };
 use dfs_core::id::{FileId, Handle};
 use dfs_core::policy::STRIPE_WIDTH_MAX;
@@ -51,6 +52,7 @@ impl From<FileInfo> for wire::FileInfo {
             raw_bytes: info.raw_bytes,
             spares: info.spares,
             copies_missing: info.copies_missing,
+            condition: wire::Condition::from(info.condition).into(),
         }
     }
 }
@@ -60,6 +62,7 @@ impl TryFrom<wire::FileInfo> for FileInfo {
 
     fn try_from(wire: wire::FileInfo) -> Checked<Self> {
         Ok(Self {
+            condition: wire.condition().into(),
             name: file_name("file.name", wire.name)?,
             id: FileId(wire.id),
             size: wire.size_bytes,
@@ -75,6 +78,33 @@ impl TryFrom<wire::FileInfo> for FileInfo {
     }
 }
 
+impl From<Condition> for wire::Condition {
+    fn from(condition: Condition) -> Self {
+        match condition {
+            Condition::Full => Self::Full,
+            Condition::Degraded => Self::Degraded,
+            Condition::AtRisk => Self::AtRisk,
+            Condition::Unknown => Self::Unknown,
+            Condition::Unreachable => Self::Unreachable,
+            Condition::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<wire::Condition> for Condition {
+    fn from(wire: wire::Condition) -> Self {
+        match wire {
+            wire::Condition::Full => Self::Full,
+            wire::Condition::Degraded => Self::Degraded,
+            wire::Condition::AtRisk => Self::AtRisk,
+            // A build that does not know the word says nothing.
+            wire::Condition::Unknown | wire::Condition::Unspecified => Self::Unknown,
+            wire::Condition::Unreachable => Self::Unreachable,
+            wire::Condition::Lost => Self::Lost,
+        }
+    }
+}
+
 impl From<NodeState> for wire::NodeState {
     fn from(state: NodeState) -> Self {
         match state {
@@ -83,6 +113,8 @@ impl From<NodeState> for wire::NodeState {
             NodeState::Suspect => Self::Suspect,
             NodeState::Offline => Self::Offline,
             NodeState::Absent => Self::Absent,
+            NodeState::NoVolume => Self::NoVolume,
+            NodeState::CutOff => Self::CutOff,
         }
     }
 }
@@ -97,6 +129,8 @@ impl TryFrom<wire::NodeState> for NodeState {
             wire::NodeState::Suspect => Ok(Self::Suspect),
             wire::NodeState::Offline => Ok(Self::Offline),
             wire::NodeState::Absent => Ok(Self::Absent),
+            wire::NodeState::NoVolume => Ok(Self::NoVolume),
+            wire::NodeState::CutOff => Ok(Self::CutOff),
             wire::NodeState::Unspecified => bad("node.state", "is not a known one"),
         }
     }

@@ -1,12 +1,17 @@
 //! Usage and status.
 
-use dfs_core::api::{ClusterStatus, NodeStatus, Promise, RepairStatus, StripeHealth, Usage};
+use dfs_core::api::{
+    ClusterStatus, NodeStatus, Promise, Reason, ReasonKind, RepairStatus, Stored, StripeHealth,
+    Usage, Verdict, Word,
+};
 use dfs_core::id::{Handle, Run};
+use dfs_core::verdict::REASONS_MAX;
 
 use super::super::limit::NODES_MAX;
 use super::super::wire;
 use super::{
-    BadMessage, Checked, address, byte, cluster, id_bytes, list, need, node_id, text, wires, zone,
+    BadMessage, Checked, address, bad, byte, cluster, id_bytes, list, need, node_id, text, wires,
+    zone,
 };
 
 impl From<Usage> for wire::UsageReply {
@@ -58,6 +63,92 @@ impl TryFrom<wire::Promise> for Promise {
     }
 }
 
+impl From<Word> for wire::Word {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::AllWell => Self::AllWell,
+            Word::Degraded => Self::Degraded,
+            Word::NotKnownYet => Self::NotKnownYet,
+            Word::AtRisk => Self::AtRisk,
+            Word::Unreachable => Self::Unreachable,
+            Word::Lost => Self::Lost,
+        }
+    }
+}
+
+impl TryFrom<wire::Word> for Word {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::Word) -> Checked<Self> {
+        match wire {
+            wire::Word::AllWell => Ok(Self::AllWell),
+            wire::Word::Degraded => Ok(Self::Degraded),
+            wire::Word::NotKnownYet => Ok(Self::NotKnownYet),
+            wire::Word::AtRisk => Ok(Self::AtRisk),
+            wire::Word::Unreachable => Ok(Self::Unreachable),
+            wire::Word::Lost => Ok(Self::Lost),
+            wire::Word::Unspecified => bad("verdict.word", "is not a known one"),
+        }
+    }
+}
+
+impl From<Reason> for wire::Reason {
+    fn from(reason: Reason) -> Self {
+        Self {
+            kind: reason.kind.name().to_owned(),
+            node: reason.node.map(|node| node.to_string()),
+            count: reason.count,
+            sentence: reason.sentence,
+        }
+    }
+}
+
+impl TryFrom<wire::Reason> for Reason {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::Reason) -> Checked<Self> {
+        Ok(Self {
+            kind: match ReasonKind::named(&wire.kind) {
+                Some(kind) => kind,
+                None => return bad("reason.kind", "is not a known one"),
+            },
+            node: wire.node.map(|it| node_id("reason.node", it)).transpose()?,
+            count: wire.count,
+            sentence: text(wire.sentence),
+        })
+    }
+}
+
+impl From<Verdict> for wire::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        let word = wire::Word::from(verdict.word).into();
+        Self { word, reasons: wires(verdict.reasons) }
+    }
+}
+
+impl TryFrom<wire::Verdict> for Verdict {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::Verdict) -> Checked<Self> {
+        Ok(Self {
+            word: wire.word().try_into()?,
+            reasons: list("reasons", wire.reasons, REASONS_MAX)?,
+        })
+    }
+}
+
+impl From<Stored> for wire::Stored {
+    fn from(stored: Stored) -> Self {
+        Self { spares_min: stored.spares_min, files: stored.files, sentence: stored.sentence }
+    }
+}
+
+impl From<wire::Stored> for Stored {
+    fn from(wire: wire::Stored) -> Self {
+        Self { spares_min: wire.spares_min, files: wire.files, sentence: text(wire.sentence) }
+    }
+}
+
 impl From<NodeStatus> for wire::NodeStatus {
     fn from(node: NodeStatus) -> Self {
         Self {
@@ -100,8 +191,9 @@ impl From<StripeHealth> for wire::StripeHealth {
             full: health.full,
             degraded: health.degraded,
             at_risk: health.at_risk,
-            unavailable: health.unavailable,
+            unreachable: health.unreachable,
             unknown: health.unknown,
+            lost: health.lost,
         }
     }
 }
@@ -114,8 +206,9 @@ impl TryFrom<wire::StripeHealth> for StripeHealth {
             full: wire.full,
             degraded: wire.degraded,
             at_risk: wire.at_risk,
-            unavailable: wire.unavailable,
+            unreachable: wire.unreachable,
             unknown: wire.unknown,
+            lost: wire.lost,
         })
     }
 }
@@ -172,6 +265,9 @@ impl From<ClusterStatus> for wire::StatusReply {
             health: Some(status.health.into()),
             repair: Some(status.repair.into()),
             garbage_bytes: status.garbage_bytes,
+            verdict: Some(status.verdict.into()),
+            stored: Some(status.stored.into()),
+            nodes_expected: status.nodes_expected,
         }
     }
 }
@@ -201,6 +297,13 @@ impl TryFrom<wire::StatusReply> for ClusterStatus {
             health: need("health", wire.health)?,
             repair: need("repair", wire.repair)?,
             garbage_bytes: wire.garbage_bytes,
+            verdict: match wire.verdict {
+                Some(verdict) => verdict.try_into()?,
+                // A coordinator of an earlier build gives none.
+                None => Verdict { word: Word::NotKnownYet, reasons: Vec::new() },
+            },
+            stored: wire.stored.map(Into::into).unwrap_or_default(),
+            nodes_expected: wire.nodes_expected,
         })
     }
 }

@@ -493,6 +493,10 @@ pub struct HeartbeatRequest {
     pub allegiance: ::core::option::Option<Allegiance>,
     #[prost(uint64, optional, tag = "8")]
     pub confirms: ::core::option::Option<u64>,
+    #[prost(bool, tag = "9")]
+    pub is_volume_gone: bool,
+    #[prost(string, optional, tag = "10")]
+    pub refuses: ::core::option::Option<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeartbeatReply {
@@ -693,6 +697,9 @@ pub struct FileInfo {
     pub spares: i32,
     #[prost(uint64, tag = "11")]
     pub copies_missing: u64,
+    /// unspecified: it cannot say
+    #[prost(enumeration = "Condition", tag = "12")]
+    pub condition: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LookupRequest {
@@ -891,9 +898,11 @@ pub struct StripeHealth {
     #[prost(uint64, tag = "3")]
     pub at_risk: u64,
     #[prost(uint64, tag = "4")]
-    pub unavailable: u64,
+    pub unreachable: u64,
     #[prost(uint64, tag = "5")]
     pub unknown: u64,
+    #[prost(uint64, tag = "6")]
+    pub lost: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RepairStatus {
@@ -909,6 +918,35 @@ pub struct RepairStatus {
     pub failed: u64,
     #[prost(uint64, optional, tag = "6")]
     pub begins_in_s: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Verdict {
+    #[prost(enumeration = "Word", tag = "1")]
+    pub word: i32,
+    /// the weightiest first
+    #[prost(message, repeated, tag = "2")]
+    pub reasons: ::prost::alloc::vec::Vec<Reason>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Reason {
+    /// a name of the table in the README
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub node: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    #[prost(string, tag = "4")]
+    pub sentence: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stored {
+    #[prost(int32, optional, tag = "1")]
+    pub spares_min: ::core::option::Option<i32>,
+    #[prost(uint64, tag = "2")]
+    pub files: u64,
+    #[prost(string, tag = "3")]
+    pub sentence: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusReply {
@@ -951,6 +989,12 @@ pub struct StatusReply {
     pub makes_no_changes: ::core::option::Option<::prost::alloc::string::String>,
     #[prost(message, repeated, tag = "19")]
     pub kept_handles: ::prost::alloc::vec::Vec<HandleRange>,
+    #[prost(message, optional, tag = "20")]
+    pub verdict: ::core::option::Option<Verdict>,
+    #[prost(message, optional, tag = "21")]
+    pub stored: ::core::option::Option<Stored>,
+    #[prost(uint32, tag = "22")]
+    pub nodes_expected: u32,
 }
 /// Handles from `first` to below `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1123,6 +1167,8 @@ pub enum NodeState {
     Suspect = 3,
     Offline = 4,
     Absent = 5,
+    NoVolume = 6,
+    CutOff = 7,
 }
 impl NodeState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1137,6 +1183,8 @@ impl NodeState {
             Self::Suspect => "NODE_STATE_SUSPECT",
             Self::Offline => "NODE_STATE_OFFLINE",
             Self::Absent => "NODE_STATE_ABSENT",
+            Self::NoVolume => "NODE_STATE_NO_VOLUME",
+            Self::CutOff => "NODE_STATE_CUT_OFF",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1148,6 +1196,90 @@ impl NodeState {
             "NODE_STATE_SUSPECT" => Some(Self::Suspect),
             "NODE_STATE_OFFLINE" => Some(Self::Offline),
             "NODE_STATE_ABSENT" => Some(Self::Absent),
+            "NODE_STATE_NO_VOLUME" => Some(Self::NoVolume),
+            "NODE_STATE_CUT_OFF" => Some(Self::CutOff),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Condition {
+    Unspecified = 0,
+    Full = 1,
+    Degraded = 2,
+    AtRisk = 3,
+    Unknown = 4,
+    Unreachable = 5,
+    Lost = 6,
+}
+impl Condition {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CONDITION_UNSPECIFIED",
+            Self::Full => "CONDITION_FULL",
+            Self::Degraded => "CONDITION_DEGRADED",
+            Self::AtRisk => "CONDITION_AT_RISK",
+            Self::Unknown => "CONDITION_UNKNOWN",
+            Self::Unreachable => "CONDITION_UNREACHABLE",
+            Self::Lost => "CONDITION_LOST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONDITION_UNSPECIFIED" => Some(Self::Unspecified),
+            "CONDITION_FULL" => Some(Self::Full),
+            "CONDITION_DEGRADED" => Some(Self::Degraded),
+            "CONDITION_AT_RISK" => Some(Self::AtRisk),
+            "CONDITION_UNKNOWN" => Some(Self::Unknown),
+            "CONDITION_UNREACHABLE" => Some(Self::Unreachable),
+            "CONDITION_LOST" => Some(Self::Lost),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Word {
+    Unspecified = 0,
+    AllWell = 1,
+    Degraded = 2,
+    NotKnownYet = 3,
+    AtRisk = 4,
+    Unreachable = 5,
+    Lost = 6,
+}
+impl Word {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WORD_UNSPECIFIED",
+            Self::AllWell => "WORD_ALL_WELL",
+            Self::Degraded => "WORD_DEGRADED",
+            Self::NotKnownYet => "WORD_NOT_KNOWN_YET",
+            Self::AtRisk => "WORD_AT_RISK",
+            Self::Unreachable => "WORD_UNREACHABLE",
+            Self::Lost => "WORD_LOST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WORD_UNSPECIFIED" => Some(Self::Unspecified),
+            "WORD_ALL_WELL" => Some(Self::AllWell),
+            "WORD_DEGRADED" => Some(Self::Degraded),
+            "WORD_NOT_KNOWN_YET" => Some(Self::NotKnownYet),
+            "WORD_AT_RISK" => Some(Self::AtRisk),
+            "WORD_UNREACHABLE" => Some(Self::Unreachable),
+            "WORD_LOST" => Some(Self::Lost),
             _ => None,
         }
     }

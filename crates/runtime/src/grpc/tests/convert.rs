@@ -4,13 +4,7 @@
 use std::fmt::Debug;
 
 use dfs_core::api::{
-    Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, CopyAt,
-    CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello, InventoryChanges,
-    InventoryDigest, InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo, NodeSpace,
-    NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode, ReadRequest, RebuildTask,
-    Receipt, Remove, Removed, Rename, RepairStatus, Retarget, SealedChunk, SealedStripe,
-    StripeHealth, StripeMap, StripeMember, StripePlacement, Target, Told, UploadGrant, Usage,
-    WriteHeader,
+    Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, Condition, CopyAt, CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello, InventoryChanges, InventoryDigest, InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo, NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode, ReadRequest, Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed, Rename, RepairStatus, Retarget, SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap, StripeMember, StripePlacement, Target, Told, UploadGrant, Usage, Verdict, Word, WriteHeader,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::id::{ClusterId, FileId, FolderId, Handle, NodeId, Run, SessionId};
@@ -106,6 +100,7 @@ fn file() -> FileInfo {
         raw_bytes: 6,
         spares: -1,
         copies_missing: 4,
+        condition: Condition::Unreachable,
     }
 }
 
@@ -216,11 +211,15 @@ fn messages_of_members_arrive_as_they_were_sent() {
         digest: InventoryDigest { version: 1, chunks: 2, quarantined: 3, fingerprint: u64::MAX },
         changes: Some(changes),
         trouble: Some("a disk that groans".to_owned()),
+        is_volume_gone: true,
+        refuses: Some("a higher epoch".to_owned()),
     };
     crosses::<wire::HeartbeatRequest, _>(heartbeat.clone());
     crosses::<wire::HeartbeatRequest, _>(Heartbeat {
         changes: None,
         trouble: None,
+        is_volume_gone: false,
+        refuses: None,
         joins: false,
         ..heartbeat
     });
@@ -305,6 +304,8 @@ fn messages_about_names_arrive_as_they_were_sent() {
         (NodeState::Suspect, CopyState::Bad),
         (NodeState::Offline, CopyState::Missing),
         (NodeState::Absent, CopyState::Held),
+        (NodeState::NoVolume, CopyState::Held),
+        (NodeState::CutOff, CopyState::Held),
     ];
     let copies = states.map(|(state, presence)| CopyAt {
         node: id("n1"),
@@ -406,6 +407,17 @@ fn messages_about_the_whole_arrive_as_they_were_sent() {
         },
         placement: PlacementStrategy::Ring,
         is_relaxed: true,
+        verdict: Verdict {
+            word: Word::Unreachable,
+            reasons: vec![Reason {
+                kind: ReasonKind::NodeCutOff,
+                node: Some(id("n1")),
+                count: 1,
+                sentence: "n1 is cut-off".to_owned(),
+            }],
+        },
+        stored: Stored { spares_min: Some(-1), files: 2, sentence: "2 files".to_owned() },
+        nodes_expected: 3,
         promise: Promise {
             nodes_lost_max: Some(2),
             zones_lost_max: None,
@@ -413,7 +425,14 @@ fn messages_about_the_whole_arrive_as_they_were_sent() {
         },
         nodes: vec![node],
         usage,
-        health: StripeHealth { full: 1, degraded: 2, at_risk: 3, unavailable: 4, unknown: 5 },
+        health: StripeHealth {
+            full: 1,
+            degraded: 2,
+            at_risk: 3,
+            unreachable: 4,
+            unknown: 5,
+            lost: 6,
+        },
         repair: RepairStatus {
             waiting: 1,
             running: 2,

@@ -86,6 +86,8 @@ impl Speaker {
             digest: InventoryDigest::default(),
             changes: None,
             trouble: None,
+            is_volume_gone: false,
+            refuses: None,
         };
         let reply = coordinator.heartbeat(heartbeat).await?;
         // It obeys whoever answers it.
