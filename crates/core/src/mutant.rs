@@ -44,11 +44,13 @@ pub enum Mutant {
     StopAtClosedFile,
     /// A copy that was made anew counts as bad until its node says otherwise.
     RepairAgain,
+    /// A node never looks at its own volume.
+    NeverLooksAtVolume,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -64,6 +66,7 @@ impl Mutant {
         Self::LeaseFromConfirmation,
         Self::PlaceTwiceOnOneNode,
         Self::TrimEarly,
+        Self::NeverLooksAtVolume,
     ];
 }
 

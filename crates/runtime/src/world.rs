@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dfs_core::env::{Access, Disk, Entry, Env, File, Peers, Pool, Space};
+use dfs_core::env::{Access, Disk, Entry, Env, File, Peers, Place, Pool, Space};
 use tokio::runtime::Handle;
 
 use crate::disk::RealDisk;
@@ -95,6 +95,10 @@ impl Disk for NoDisk {
     }
 
     fn sync_dir(&self, _: &str) -> io::Result<()> {
+        refused()
+    }
+
+    fn place(&self) -> io::Result<Place> {
         refused()
     }
 

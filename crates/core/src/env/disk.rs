@@ -58,6 +58,13 @@ pub trait Disk: Send + Sync {
         None
     }
 
+    /// The place of the folder itself, which tells a mount point from the
+    /// volume that is mounted there, and a folder from one put in its place.
+    ///
+    /// # Errors
+    /// `NotFound` when the folder is gone; whatever the device says.
+    fn place(&self) -> io::Result<Place>;
+
     /// The space of the volume, or of the quota that was set for it.
     ///
     /// # Errors
@@ -135,6 +142,15 @@ pub struct Entry {
     pub is_dir: bool,
     /// The length of a file in bytes, 0 for a folder.
     pub len: u64,
+}
+
+/// Which folder on which volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The volume.
+    pub device: u64,
+    /// The folder on it.
+    pub inode: u64,
 }
 
 /// Space in bytes.

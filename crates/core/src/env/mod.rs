@@ -13,7 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use disk::{Access, Disk, Durability, Entry, File, Space};
+pub use disk::{Access, Disk, Durability, Entry, File, Place, Space};
 pub use hard::{Hard, HardPlace};
 pub use pool::{Pool, Work, run, run_over};
 pub use publish::{Gone, Published, Publisher};

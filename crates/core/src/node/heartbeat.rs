@@ -26,6 +26,8 @@ struct Beat {
     known_version: Option<u64>,
     failures: u32,
     is_answered: bool,
+    /// Why the node obeys another run than that of the coordinator.
+    refuses: Option<String>,
 }
 
 /// Sends heartbeats until the node leaves.
@@ -109,7 +111,7 @@ impl Beat {
     }
 
     async fn exchange(&self, node: &Arc<Node>, coordinator: &str) -> Result<HeartbeatReply> {
-        let heartbeat = node.heartbeat(self.known_version).await;
+        let heartbeat = node.heartbeat(self.known_version, self.refuses.clone()).await;
         let call = node.env.peers.coordinator(coordinator);
         timeout(INTERVAL, call.heartbeat(heartbeat)).await.unwrap_or_else(|_| {
             let text = format!("no answer within {} s", INTERVAL.as_secs());
@@ -124,6 +126,7 @@ impl Beat {
             tracing::info!(node = %node.settings.id, "coordinator reached again");
         }
         self.failures = 0;
+        self.refuses = None;
         self.known_version = reply.known_version;
         is_first
     }
@@ -132,6 +135,7 @@ impl Beat {
         self.failures = self.failures.saturating_add(1);
         self.is_answered = false;
         let id = &node.settings.id;
+        self.refuses = (error.kind == Kind::StaleEpoch).then(|| error.message.clone());
         if error.kind == Kind::WrongIdentity {
             self.known_version = None;
             if node.membership.set_refused(error.message.clone()) {
@@ -153,7 +157,12 @@ impl Beat {
 
 impl Node {
     /// What the node says of itself now.
-    async fn heartbeat(self: &Arc<Self>, known_version: Option<u64>) -> Heartbeat {
+    async fn heartbeat(
+        self: &Arc<Self>,
+        known_version: Option<u64>,
+        refuses: Option<String>,
+    ) -> Heartbeat {
+        self.look_at_volume().await;
         let space = self.space_lately().await;
         let (digest, changes) = self.store.inventory_since(known_version);
         let refused = self.membership.refused().map(|reason| format!("refused: {reason}"));
@@ -165,9 +174,9 @@ impl Node {
             space,
             digest,
             changes,
-            trouble: self.store.trouble().or(refused),
-            is_volume_gone: false,
-            refuses: None,
+            trouble: self.volume.trouble().or(self.store.trouble()).or(refused),
+            is_volume_gone: self.volume.is_gone(),
+            refuses,
         }
     }
 }

@@ -27,6 +27,7 @@ mod rebuild;
 mod role;
 mod service;
 mod store;
+mod volume_watch;
 mod write;
 
 pub use role::{Node, NodeSettings, NodeStartError, NodeSummary};

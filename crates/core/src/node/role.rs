@@ -11,6 +11,7 @@ use super::heartbeat;
 use super::identity::{IDENTITY_FILE, Identity, IdentityError};
 use super::membership::Membership;
 use super::store::{ScanError, Store};
+use super::volume_watch::VolumeWatch;
 use crate::api::{Error, Kind, NodeInfo, NodeSpace, Result};
 use crate::env::{Disk, Durability, Env, Publisher, Work, run};
 use crate::id::{FolderId, NodeId};
@@ -106,6 +107,7 @@ pub struct Node {
     pub(super) settings: NodeSettings,
     pub(super) membership: Arc<Membership>,
     pub(super) store: Arc<Store>,
+    pub(super) volume: Arc<VolumeWatch>,
     pub(super) writes: Arc<Semaphore>,
     pub(super) reads: Arc<Semaphore>,
     pub(super) rebuild_sources: Arc<Semaphore>,
@@ -139,12 +141,17 @@ impl Node {
             let store = Arc::clone(&store);
             run(&*env.pool, Work::Disk, move || store.space()).await.unwrap_or_default()
         };
+        let volume = {
+            let disk = Arc::clone(&env.disk);
+            Arc::new(run(&*env.pool, Work::Disk, move || VolumeWatch::new(&*disk)).await)
+        };
         let membership = Arc::new(Membership::new(env.clone(), settings.clone(), identity));
         Ok(Arc::new(Self {
             env,
             settings,
             membership,
             store,
+            volume,
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             rebuild_sources: Arc::new(Semaphore::new(REBUILD_SOURCES_MAX)),
@@ -182,7 +189,7 @@ impl Node {
             chunks: digest.chunks,
             quarantined: digest.quarantined,
             space: self.space().await,
-            trouble: self.store.trouble().or(self.membership.refused()),
+            trouble: (self.volume.trouble().or(self.store.trouble())).or(self.membership.refused()),
         }
     }
 

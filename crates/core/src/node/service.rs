@@ -30,6 +30,7 @@ impl NodeService for Node {
         self.membership.check_order(header.context)?;
         self.membership.check_takes_chunks()?;
         self.membership.check_handle(header.chunk.handle)?;
+        self.volume.check_takes_chunks()?;
         let WriteHeader { context, chunk } = header;
         if chunk.cluster != context.cluster {
             let text = format!("chunk {} names another cluster than its upload", chunk.handle);
@@ -68,6 +69,7 @@ impl NodeService for Node {
             let text = format!("chunk {} names another cluster than its task", task.chunk.handle);
             return Err(Error::new(Kind::WrongIdentity, text));
         }
+        self.volume.check_takes_chunks()?;
         self.rebuild(task).await
     }
 

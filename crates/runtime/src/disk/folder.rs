@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use dfs_core::env::{Access, Disk, Entry, File, Space};
+use dfs_core::env::{Access, Disk, Entry, File, Place, Space};
 use dfs_core::id::LockPlace;
 
 use super::file::{RealFile, Shared};
@@ -191,6 +191,11 @@ impl Disk for RealDisk {
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         let real = self.folder(path)?;
         sync_folder(&real).map_err(|error| name_error(error, &path))
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        let metadata = fs::metadata(&self.root)?;
+        Ok(Place { device: metadata.dev(), inode: metadata.ino() })
     }
 
     fn space(&self) -> io::Result<Space> {

@@ -305,6 +305,12 @@ impl MemoryDisk {
         faults.misdirected_reads.clear();
     }
 
+    /// Whether [`MemoryDisk::set_read_only`] is in force.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.state().faults.is_read_only
+    }
+
     /// Whether [`MemoryDisk::set_unmounted`] took the volume away.
     #[must_use]
     pub fn is_unmounted(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dfs_core::env::{Access, Disk, Entry, File, Space};
+use dfs_core::env::{Access, Disk, Entry, File, Place, Space};
 use dfs_core::id::LockPlace;
 
 use super::device::State;
@@ -90,6 +90,13 @@ impl Disk for DiskHandle {
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         self.disk.call(self.generation, |state| state.sync_dir(path))
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        self.disk.call(self.generation, |state| {
+            // Under the mount point lies a folder of another volume.
+            Ok(Place { device: u64::from(state.faults.is_unmounted), inode: 1 })
+        })
     }
 
     fn space(&self) -> io::Result<Space> {

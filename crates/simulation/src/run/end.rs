@@ -72,6 +72,7 @@ impl Run<'_> {
     }
 
     async fn check_all(&self) {
+        self.says_that_all_is_well().await;
         self.read_all().await;
         self.check_listed().await;
         let Some(maps) = self.layouts().await else { return };
@@ -349,7 +350,7 @@ impl Run<'_> {
     }
 
     /// What a node says it holds.
-    async fn held_by(&self, name: &str) -> Option<BTreeSet<Handle>> {
+    pub(super) async fn held_by(&self, name: &str) -> Option<BTreeSet<Handle>> {
         let context = self.context().await?;
         let node = self.world.host(name).node()?;
         let (mut held, mut after) = (BTreeSet::new(), None);

@@ -5,7 +5,9 @@
 //! - `client`: what clients do, and whether what they see is right.
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
 //! - `operator`: starts what died, replaces what is lost, looks for damage.
-//! - `copies`: what nodes really hold. `watch`: the timeline. `end`: what must hold when all is over.
+//! - `copies`: what nodes really hold. `watch`: the timeline.
+//! - `truth`: whether the cluster tells the truth of itself.
+//! - `end`: what must hold when all is over.
 
 mod client;
 mod copies;
@@ -16,6 +18,7 @@ mod operator;
 mod report;
 mod state;
 mod strike;
+mod truth;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};

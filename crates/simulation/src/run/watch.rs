@@ -7,6 +7,7 @@ use dfs_core::api::{ClusterStatus, NodeState, StripeHealth};
 use dfs_core::id;
 
 use super::state::Run;
+use super::truth::Truth;
 use crate::net::Rebuilt;
 use crate::trace;
 
@@ -38,8 +39,10 @@ impl Run<'_> {
     /// Looks at the cluster for as long as the run goes on.
     pub(super) async fn watch(&self) {
         let mut seen = Seen { at_ms: trace::elapsed_ms(), is_answering: true, ..Seen::default() };
+        let mut truth = Truth::default();
         loop {
             let status = self.status().await;
+            self.compare(&mut truth, status.as_ref()).await;
             let now_ms = trace::elapsed_ms();
             for stale in self.world.net().take_stale() {
                 self.violates("I9", stale);

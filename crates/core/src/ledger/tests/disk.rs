@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::env::{Access, Disk, Entry, File, Space};
+use crate::env::{Access, Disk, Entry, File, Place, Space};
 
 const BLOCK_BYTES: usize = 512;
 
@@ -208,6 +208,10 @@ impl Disk for TestDisk {
         let mut state = self.effect()?;
         state.durable_names = state.live_names.clone();
         Ok(())
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        Ok(Place { device: 0, inode: 0 })
     }
 
     fn space(&self) -> io::Result<Space> {

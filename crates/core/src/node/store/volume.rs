@@ -7,6 +7,8 @@ use crate::api::{Error, Kind};
 use crate::env::Access;
 use crate::node::identity::Identity;
 
+/// The file that each look at the volume writes.
+const LOOK: &str = "look";
 /// What is written to find out whether a disk works again.
 const PROBE: &[u8] = b"the disk of this node works";
 
@@ -29,6 +31,28 @@ impl Store {
         tracing::warn!("{text}");
         *lock(&self.trouble) = Some(text.clone());
         Error::new(Kind::Unavailable, text)
+    }
+
+    /// Writes a few bytes, durably. A disk that does not take them is in
+    /// trouble; one that is full is not.
+    pub(in crate::node) fn try_small_write(&self) {
+        if let Err(error) = self.write_look() {
+            // Notes the trouble, unless the disk is only full.
+            let _ = self.disk_error("cannot write to its disk", &error);
+        }
+    }
+
+    fn write_look(&self) -> io::Result<()> {
+        let disk = &*self.env.disk;
+        let path = format!("{}/{LOOK}", path::DRAFTS);
+        let file = match disk.open(&path, Access::Random) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                disk.create(&path, Access::Random)?
+            }
+            opened => opened?,
+        };
+        file.write_at(0, PROBE)?;
+        file.sync()
     }
 
     /// Tries whether the disk takes, keeps and gives bytes. If so, whatever

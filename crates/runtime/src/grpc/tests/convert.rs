@@ -4,7 +4,13 @@
 use std::fmt::Debug;
 
 use dfs_core::api::{
-    Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, Condition, CopyAt, CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello, InventoryChanges, InventoryDigest, InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo, NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode, ReadRequest, Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed, Rename, RepairStatus, Retarget, SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap, StripeMember, StripePlacement, Target, Told, UploadGrant, Usage, Verdict, Word, WriteHeader,
+    Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, Condition,
+    CopyAt, CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello,
+    InventoryChanges, InventoryDigest, InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo,
+    NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode, ReadRequest,
+    Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed, Rename, RepairStatus, Retarget,
+    SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap, StripeMember, StripePlacement,
+    Target, Told, UploadGrant, Usage, Verdict, Word, WriteHeader,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::id::{ClusterId, FileId, FolderId, Handle, NodeId, Run, SessionId};

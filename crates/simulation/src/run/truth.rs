@@ -1,0 +1,195 @@
+//! I14: the verdict that the cluster gives of itself is compared with what is
+//! true, all the time.
+//!
+//! The truth is read off the machines, disks and links, and off what nodes
+//! hold; nothing that the coordinator concludes is believed. Each fault has a
+//! time within which the verdict must know of it. That time begins anew
+//! whenever the coordinator is disturbed: it may hear nothing then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dfs_core::api::{ClusterStatus, Word};
+use dfs_core::id::{Handle, NodeIndex};
+
+use super::state::Run;
+use crate::cluster::COORDINATOR;
+use crate::trace;
+
+/// A volume that is gone, or read-only, is known after two heartbeats and the
+/// time of a look.
+const VOLUME_TIME_MAX_MS: u64 = 2 * 3_000 + 2_000;
+/// A node that is dead, frozen or cut off is known after the offline time.
+const NODE_TIME_MAX_MS: u64 = 12_000 + 3_000;
+/// A copy that is missing is known after a heartbeat, a survey, and the time
+/// for which a promise of its node stands.
+const COPY_TIME_MAX_MS: u64 = 30_000;
+/// Hard places that hold up heartbeats stretch every time so many times.
+const HARD_FACTOR: u64 = 4;
+/// How often the copies are counted.
+const COUNT_EVERY_MS: u64 = 5_000;
+/// Files up to which they are.
+const FILES_COUNTED_MAX: u64 = 500;
+/// How long the verdict may take to say that all is well, once it is.
+const WELL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// What was found to be true, and since when.
+#[derive(Default)]
+pub(super) struct Truth {
+    /// What is wrong with machines and disks, by node, and since when.
+    wrong: BTreeMap<(String, Wrong), u64>,
+    /// Copies that layouts name and that are not there.
+    missing: BTreeMap<(NodeIndex, Handle), u64>,
+    /// Stripes that cannot be read.
+    unreadable: BTreeMap<Handle, u64>,
+    counted_ms: u64,
+}
+
+/// What can be wrong with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wrong {
+    /// Its process does not run, stands still, or is not heard.
+    Silent,
+    /// Its volume is gone from its mount point.
+    NoVolume,
+    /// Its volume can only be read.
+    ReadOnly,
+}
+
+impl Run<'_> {
+    /// Compares the verdict of `status`, given now, with what is true.
+    pub(super) async fn compare(&self, truth: &mut Truth, status: Option<&ClusterStatus>) {
+        let now_ms = trace::elapsed_ms();
+        let (Some(status), true) = (status, self.coordinator_is_undisturbed()) else {
+            *truth = Truth::default();
+            return;
+        };
+        self.look_at_nodes(truth, now_ms);
+        let factor = if self.scenario.hard.is_empty() { 1 } else { HARD_FACTOR };
+        let sentence = status.verdict.sentence();
+        if status.verdict.word == Word::AllWell {
+            let too_long = truth.wrong.iter().find(|((_, wrong), since_ms)| {
+                let time_max_ms = match wrong {
+                    Wrong::Silent => NODE_TIME_MAX_MS,
+                    Wrong::NoVolume | Wrong::ReadOnly => VOLUME_TIME_MAX_MS,
+                };
+                now_ms - **since_ms > time_max_ms * factor
+            });
+            if let Some(((node, wrong), since_ms)) = too_long {
+                let since = now_ms - since_ms;
+                self.violates(
+                    "I14",
+                    format!("the verdict is {sentence:?}, and {node} is {wrong:?} for {since} ms"),
+                );
+                return;
+            }
+        }
+        let is_due = now_ms >= truth.counted_ms + COUNT_EVERY_MS;
+        if !is_due || status.usage.files > FILES_COUNTED_MAX {
+            return;
+        }
+        truth.counted_ms = now_ms;
+        self.count_copies(truth, now_ms).await;
+        let is_old = |since_ms: &u64| now_ms - since_ms > COPY_TIME_MAX_MS * factor;
+        if status.verdict.word == Word::AllWell
+            && let Some((copy, _)) = truth.missing.iter().find(|(_, since_ms)| is_old(since_ms))
+        {
+            self.violates(
+                "I14",
+                format!("the verdict is {sentence:?}, and the copy {copy:?} is not there"),
+            );
+        }
+        let is_mild = matches!(status.verdict.word, Word::AllWell | Word::Degraded | Word::AtRisk);
+        if is_mild
+            && let Some((stripe, _)) = truth.unreadable.iter().find(|(_, since)| is_old(since))
+        {
+            self.violates(
+                "I14",
+                format!("the verdict is {sentence:?}, and stripe {stripe} cannot be read"),
+            );
+        }
+    }
+
+    /// I14 the other way round: once everything is there, the verdict says so.
+    pub(super) async fn says_that_all_is_well(&self) {
+        let started = tokio::time::Instant::now();
+        loop {
+            let verdict = self.status().await.map(|status| status.verdict);
+            if verdict.as_ref().is_some_and(|verdict| verdict.word == Word::AllWell) {
+                return;
+            }
+            if started.elapsed() > WELL_TIME_MAX {
+                let said = verdict.map(|verdict| verdict.sentence());
+                self.violates("I14", format!("all is well, and the verdict is {said:?}"));
+                return;
+            }
+            self.world.pass(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// True while the coordinator runs and nothing is wrong with the links:
+    /// with lost and late messages nobody can say when it must know.
+    fn coordinator_is_undisturbed(&self) -> bool {
+        let host = self.world.host(COORDINATOR);
+        let is_held = self.held.borrow().get(COORDINATOR).is_some_and(|faults| *faults > 0);
+        let is_whole = host.is_up() && !host.is_paused() && !is_held;
+        is_whole && self.link_faults.borrow().is_empty()
+    }
+
+    fn look_at_nodes(&self, truth: &mut Truth, now_ms: u64) {
+        let mut found = BTreeSet::new();
+        for name in self.cluster.node_names() {
+            let host = self.world.host(&name);
+            let wrong = if !host.is_up() || host.is_paused() {
+                Wrong::Silent
+            } else if host.disk().is_unmounted() {
+                Wrong::NoVolume
+            } else if host.disk().is_read_only() {
+                Wrong::ReadOnly
+            } else {
+                continue;
+            };
+            found.insert((name, wrong));
+        }
+        truth.wrong.retain(|known, _| found.contains(known));
+        for wrong in found {
+            truth.wrong.entry(wrong).or_insert(now_ms);
+        }
+    }
+
+    /// Counts which copies of which stripe are really there.
+    async fn count_copies(&self, truth: &mut Truth, now_ms: u64) {
+        let Some(coordinator) = self.cluster.coordinator_role() else { return };
+        let catalog = coordinator.catalog();
+        let mut held: BTreeMap<NodeIndex, BTreeSet<Handle>> = BTreeMap::new();
+        for member in catalog.members() {
+            let name = member.id.as_str();
+            let host = self.world.host(name);
+            let is_there = host.is_up() && !host.is_paused() && !host.disk().is_unmounted();
+            let handles = if is_there { self.held_by(name).await } else { None };
+            held.insert(member.index, handles.unwrap_or_default());
+        }
+        let (mut missing, mut unreadable) = (BTreeSet::new(), BTreeSet::new());
+        for (stripe, _) in catalog.stripes_after(None) {
+            let mut chunks_there = 0;
+            for (slot, chunk) in stripe.chunks.iter().enumerate() {
+                let handle = stripe.handle(slot);
+                let has = |node: &NodeIndex| held.get(node).is_some_and(|of| of.contains(&handle));
+                let lacking = chunk.copies.iter().filter(|node| !has(node));
+                missing.extend(lacking.map(|node| (*node, handle)));
+                chunks_there += usize::from(chunk.copies.iter().any(has));
+            }
+            if chunks_there < usize::from(stripe.shape.data) {
+                unreadable.insert(stripe.first_handle);
+            }
+        }
+        truth.missing.retain(|copy, _| missing.contains(copy));
+        truth.unreadable.retain(|stripe, _| unreadable.contains(stripe));
+        for copy in missing {
+            truth.missing.entry(copy).or_insert(now_ms);
+        }
+        for stripe in unreadable {
+            truth.unreadable.entry(stripe).or_insert(now_ms);
+        }
+    }
+}
