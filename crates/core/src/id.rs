@@ -22,6 +22,24 @@ pub struct Handle(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId(pub u64);
 
+/// One client's line of changes, one after the other: drawn from the same
+/// numbers as [`Handle`], so that a later one is always higher.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct ClientNumber(pub u64);
+
+/// The name of one change that a client asks for. Every repeat of it carries
+/// the same one, so that the change is made at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId {
+    /// The client.
+    pub client: ClientNumber,
+    /// Rises with each change of this client, from 1. A client asks for the
+    /// next change only when it needs no more answer to the one before.
+    pub sequence: u64,
+}
+
 /// The coordinator's start, counted. Orders from a lower one are refused.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -91,6 +109,12 @@ pub struct NodeIndex(pub u16);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct NodeId(String);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.client.0, self.sequence)
+    }
+}
 
 /// A node id broke a rule of [`NodeId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -46,11 +46,17 @@ pub enum Mutant {
     RepairAgain,
     /// A node never looks at its own volume.
     NeverLooksAtVolume,
+    /// The answer to a commit is not kept: its repeat finds no upload, and
+    /// the client stores the file a second time.
+    CommitTwice,
+    /// The answers to removals and renamings are not kept: a repeat is
+    /// executed again.
+    ChangeTwice,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -67,6 +73,8 @@ impl Mutant {
         Self::PlaceTwiceOnOneNode,
         Self::TrimEarly,
         Self::NeverLooksAtVolume,
+        Self::CommitTwice,
+        Self::ChangeTwice,
     ];
 }
 

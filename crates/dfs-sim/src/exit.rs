@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use dfs_core::api::{self, Kind};
+use dfs_core::client::ClientError;
 
 /// The exit codes, as the help and the README list them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,11 @@ impl Code {
 impl From<Kind> for Code {
     fn from(kind: Kind) -> Self {
         match kind {
-            Kind::Unavailable | Kind::StaleEpoch | Kind::UnknownUpload => Self::Unavailable,
+            Kind::Unavailable
+            | Kind::StaleEpoch
+            | Kind::UnknownUpload
+            | Kind::NotKnown
+            | Kind::Forgotten => Self::Unavailable,
             Kind::Invalid => Self::Usage,
             Kind::NotAuthorised => Self::NotAuthorised,
             Kind::NotFound => Self::NotFound,
@@ -87,6 +92,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// Whether the answer on standard output has told of it.
     pub(crate) is_answered: bool,
+    /// True when the change may have been made all the same.
+    pub(crate) is_not_known: bool,
 }
 
 /// What a command returns: the code to end with, or why it failed.
@@ -95,12 +102,12 @@ pub(crate) type Outcome = Result<Code, Failure>;
 impl Failure {
     /// A failure that says `message`.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), is_answered: false }
+        Self { code, message: message.into(), is_answered: false, is_not_known: false }
     }
 
     /// What has been told in the answer already.
     pub(crate) fn answered(code: Code) -> Self {
-        Self { code, message: String::new(), is_answered: true }
+        Self { code, message: String::new(), is_answered: true, is_not_known: false }
     }
 
     /// The command line is wrong.
@@ -127,7 +134,14 @@ impl fmt::Display for Failure {
 
 impl From<api::Error> for Failure {
     fn from(error: api::Error) -> Self {
-        Self::new(error.kind.into(), error.message)
+        let is_not_known = matches!(error.kind, Kind::NotKnown | Kind::Forgotten);
+        Self { is_not_known, ..Self::new(error.kind.into(), error.message) }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        api::Error::new(error.kind, error.message).into()
     }
 }
 
@@ -162,8 +176,20 @@ mod tests {
             (Kind::WrongIdentity, 1),
             (Kind::UnknownUpload, 3),
             (Kind::Internal, 1),
+            (Kind::NotKnown, 3),
+            (Kind::Forgotten, 3),
         ] {
             assert_eq!(Code::from(kind) as u8, code, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_may_have_been_made_is_told_apart_in_json() {
+        for (kind, outcome) in [(Kind::NotKnown, Some("not_known")), (Kind::Unavailable, None)] {
+            let failure = Failure::from(api::Error::new(kind, "no answer"));
+            let told = crate::output::json::failure(&failure);
+            assert_eq!(told["error"]["outcome"].as_str(), outcome, "{kind:?}");
+            assert_eq!(told["error"]["exit_code"], 3, "{kind:?}");
         }
     }
 

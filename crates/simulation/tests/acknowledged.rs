@@ -91,14 +91,16 @@ async fn live(cluster: &Cluster<'_>, model: &mut Model) {
         }
     }
     let coordinator = cluster.coordinator();
-    let remove = Remove { path: "dir/b".to_owned(), is_recursive: false, is_dry_run: false };
+    let remove =
+        Remove { path: "dir/b".to_owned(), is_recursive: false, is_dry_run: false, request: None };
     let removed = coordinator.remove(remove).await;
     model.set("dir/b", None, removed.is_ok());
     if removed.is_err() {
         return;
     }
     let (from, to) = (file_name("c"), file_name("moved"));
-    let renamed = coordinator.rename(Rename { from, to, mode: PutMode::IfAbsent }).await;
+    let renamed =
+        coordinator.rename(Rename { from, to, mode: PutMode::IfAbsent, request: None }).await;
     let bytes = model.now("c");
     model.set("moved", bytes, renamed.is_ok());
     model.set("c", None, renamed.is_ok());

@@ -118,8 +118,12 @@ fn a_full_disk_is_avoided_and_full_disks_are_told() {
             assert!(cluster.get(name).await.expect("get") == bytes, "{name}");
         }
         // A delete works on a full disk, and makes room.
-        let remove =
-            dfs_core::api::Remove { path: "a".to_owned(), is_recursive: false, is_dry_run: false };
+        let remove = dfs_core::api::Remove {
+            path: "a".to_owned(),
+            is_recursive: false,
+            is_dry_run: false,
+            request: None,
+        };
         cluster.coordinator().remove(remove).await.expect("remove");
         cluster.pass(Duration::from_secs(10)).await;
         cluster.wait_for("room", 20 * MINUTE, |status| status.garbage_bytes == 0).await;

@@ -122,7 +122,8 @@ fn a_returned_node_is_trimmed_and_brings_nothing_deleted_back() {
         cluster.host("n2").kill();
         cluster.wait_for("repair", 10 * MINUTE, |status| status.repair.done > 0).await;
         cluster.settle().await;
-        let remove = Remove { path: "f3".to_owned(), is_recursive: false, is_dry_run: false };
+        let remove =
+            Remove { path: "f3".to_owned(), is_recursive: false, is_dry_run: false, request: None };
         cluster.coordinator().remove(remove).await.expect("remove");
         let replace = seekable(&files[0]);
         let mut over = options("f2");

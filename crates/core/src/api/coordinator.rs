@@ -7,7 +7,7 @@ use super::{
     NodeState, PolicyOverrides, Promise, Result, Stored, StripeHealth, Verdict,
 };
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, FileId, Handle, NodeId, Run, SessionId};
+use crate::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, RequestId, Run, SessionId};
 use crate::name::FileName;
 use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
 
@@ -41,7 +41,14 @@ pub trait CoordinatorService: Send + Sync {
     /// other may hold it, and the copy is left to repair.
     async fn retarget(&self, request: Retarget) -> Result<Option<Target>>;
 
-    /// Makes the file visible, durably. May be repeated.
+    /// Hands out a client number, never twice. A client needs one for each
+    /// change that it has under way at the same time.
+    async fn client_number(&self) -> Result<ClientNumber>;
+
+    /// Makes the file visible, durably. A repeat under the same request id
+    /// gets the first answer, also when the file was replaced or removed
+    /// since; `UnknownUpload` says that the file was not stored by this
+    /// request and never will be.
     async fn commit(&self, request: Commit) -> Result<Committed>;
 
     /// Gives an upload up.
@@ -53,10 +60,12 @@ pub trait CoordinatorService: Send + Sync {
     /// Names in order.
     async fn list(&self, request: List) -> Result<ListPage>;
 
-    /// Removes files.
+    /// Removes files. A repeat under the same request id gets the first
+    /// answer.
     async fn remove(&self, request: Remove) -> Result<Removed>;
 
-    /// Gives a file another name.
+    /// Gives a file another name. A repeat under the same request id gets
+    /// the first answer.
     async fn rename(&self, request: Rename) -> Result<()>;
 
     /// What the files under a prefix take. `""` is all of them.
@@ -254,6 +263,8 @@ pub struct Commit {
     pub size: u64,
     /// Stripes that [`Place`] has not yet told of.
     pub sealed: Vec<SealedStripe>,
+    /// Names this change for its repeats; `None` where it is never repeated.
+    pub request: Option<RequestId>,
 }
 
 /// A file that is stored.
@@ -409,6 +420,8 @@ pub struct Remove {
     pub is_recursive: bool,
     /// Only say what would be removed.
     pub is_dry_run: bool,
+    /// Names this change for its repeats; `None` where it is never repeated.
+    pub request: Option<RequestId>,
 }
 
 /// What was (or would be) removed.
@@ -429,6 +442,8 @@ pub struct Rename {
     pub to: FileName,
     /// Whether a file of that name may be replaced.
     pub mode: PutMode,
+    /// Names this change for its repeats; `None` where it is never repeated.
+    pub request: Option<RequestId>,
 }
 
 /// What files take.

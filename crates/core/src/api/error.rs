@@ -15,6 +15,12 @@ pub enum Kind {
     /// Not reached, overloaded, starting up: try again, or elsewhere. The
     /// call may or may not have had its effect.
     Unavailable,
+    /// The change may have been made or not; asking again under the same
+    /// request id tells.
+    NotKnown,
+    /// The request is older than what is remembered: it was not executed now,
+    /// and whether it was before is not known.
+    Forgotten,
     /// Asked for something that can never be granted as it stands.
     Invalid,
     /// The caller may not do this.
@@ -65,17 +71,23 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<Reaction> for Kind {
+    fn from(reaction: Reaction) -> Self {
+        match reaction {
+            Reaction::Invalid => Self::Invalid,
+            Reaction::NotFound => Self::NotFound,
+            Reaction::Exists => Self::Exists,
+            Reaction::Retry => Self::Unavailable,
+            Reaction::WrongIdentity => Self::WrongIdentity,
+            Reaction::StaleEpoch => Self::StaleEpoch,
+            Reaction::Forgotten => Self::Forgotten,
+        }
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let kind = match refusal.reaction() {
-            Reaction::Invalid => Kind::Invalid,
-            Reaction::NotFound => Kind::NotFound,
-            Reaction::Exists => Kind::Exists,
-            Reaction::Retry => Kind::Unavailable,
-            Reaction::WrongIdentity => Kind::WrongIdentity,
-            Reaction::StaleEpoch => Kind::StaleEpoch,
-        };
-        Self::new(kind, refusal.to_string())
+        Self::new(refusal.reaction().into(), refusal.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use super::change::Change;
 use super::check::check_spec;
 use super::command::Command;
 use super::record::{
-    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    Answer, ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
 };
 use super::refusal::Refusal;
 use super::state::Catalog;
@@ -19,6 +19,9 @@ pub struct Outcome {
     pub member: Option<NodeIndex>,
     /// The files that went, replaced ones too: their chunks are garbage now.
     pub removed: Vec<RemovedFile>,
+    /// The answer to [`Command::Requested`]: the first one, when the request
+    /// is a repeat.
+    pub answer: Option<Answer>,
 }
 
 /// A file that went.
@@ -51,7 +54,11 @@ impl Catalog {
     }
 
     /// Checks `command` and says which rows it changes.
-    fn derive(&self, command: &Command, rows: &mut Vec<Change>) -> Result<Outcome, Refusal> {
+    pub(super) fn derive(
+        &self,
+        command: &Command,
+        rows: &mut Vec<Change>,
+    ) -> Result<Outcome, Refusal> {
         if let Command::Found { cluster, created_ms, policy, placement } = command {
             if let Some(present) = &self.cluster {
                 return Err(Refusal::AlreadyFounded(present.cluster));
@@ -112,6 +119,14 @@ impl Catalog {
             Command::Rename { from, to, replace } => self.rename(from, to, *replace, rows),
             Command::SetCopies { handle, expected, copies } => {
                 self.set_copies(*handle, expected, copies, rows)
+            }
+            Command::Requested { request, answer, command, retention } => {
+                let next_number = cluster.next_number;
+                self.answer_request(*request, answer, command, *retention, next_number, rows)
+            }
+            Command::KeepTime { retention } => {
+                self.keep_time(*retention, rows);
+                Ok(Outcome::default())
             }
         }
     }

@@ -1,9 +1,10 @@
 //! What a command changed, row by row.
 
 use super::record::{
-    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    ClientRecord, ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    UptimeRecord,
 };
-use crate::id::{FileId, Handle};
+use crate::id::{ClientNumber, FileId, Handle};
 
 /// One row that came, changed or went. Those of one command are in an order
 /// in which they can be enacted one after the other: what goes, goes first.
@@ -27,4 +28,10 @@ pub enum Change {
     PutStripe(StripeRecord),
     /// A stripe that went.
     DeleteStripe(Handle),
+    /// How long coordinators have run, and what was forgotten.
+    PutUptime(UptimeRecord),
+    /// A client's last request, by its number.
+    PutClient(ClientRecord),
+    /// A client whose last answer was dropped.
+    DeleteClient(ClientNumber),
 }

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{FileRecord, RunRecord, StripeRecord};
-use crate::id::{ClusterId, FolderId, Handle, NodeId, NodeIndex};
+use super::record::{Answer, FileRecord, RunRecord, StripeRecord};
+use crate::id::{ClusterId, FolderId, Handle, NodeId, NodeIndex, RequestId};
 use crate::name::FileName;
 use crate::policy::{PlacementStrategy, PolicySpec};
 
@@ -97,4 +97,35 @@ pub enum Command {
         /// Its copies from now on.
         copies: Box<[NodeIndex]>,
     },
+    /// Makes a change under its client's request id, at most once, and keeps
+    /// the answer for a repeat.
+    Requested {
+        /// Its name.
+        request: RequestId,
+        /// The answer when the change is granted. The catalog adds what a
+        /// removal took away. [`Answer::Removing`] leaves the request open
+        /// for further commands.
+        answer: Answer,
+        /// The change.
+        command: Box<Command>,
+        /// How long answers are kept.
+        retention: Retention,
+    },
+    /// Notes how long coordinators have run, and drops answers that are old.
+    KeepTime {
+        /// How long answers are kept.
+        retention: Retention,
+    },
+}
+
+/// How long answers to requests are kept: [`ANSWER_KEPT_S`] of running time,
+/// and never more than `answers_max` of them.
+///
+/// [`ANSWER_KEPT_S`]: super::ANSWER_KEPT_S
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// Seconds for which coordinators have run on this catalog.
+    pub uptime_s: u64,
+    /// The most answers.
+    pub answers_max: u32,
 }

@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::record::{ChunkRecord, FileRecord, RunRecord, StripeRecord};
-use super::{Catalog, Change, Command};
+use super::record::{Answer, ChunkRecord, FileRecord, Gone, RunRecord, StripeRecord};
+use super::{Catalog, Change, Command, Retention};
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, FileId, FolderId, Handle, NodeId, NodeIndex, Run};
+use crate::id::{
+    ClientNumber, ClusterId, FileId, FolderId, Handle, NodeId, NodeIndex, RequestId, Run,
+};
 use crate::name::FileName;
 use crate::policy::{
     Code, Coding, Compression, ParitySpec, PlacementStrategy, Policy, PolicySpec, StripeShape,
@@ -138,6 +140,20 @@ pub(crate) fn commit(
     Command::CommitFile { file, stripes, replace }
 }
 
+/// `command` under a request id. Few answers are kept.
+pub(crate) fn requested(client: u64, sequence: u64, command: Command, uptime_s: u64) -> Command {
+    let answer = match &command {
+        Command::RemoveFiles { .. } => Answer::Removed(Gone::default()),
+        _ => Answer::Renamed,
+    };
+    Command::Requested {
+        request: RequestId { client: ClientNumber(client), sequence },
+        answer,
+        command: Box::new(command),
+        retention: Retention { uptime_s, answers_max: 3 },
+    }
+}
+
 /// A wish, made a command when it is known what there is.
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
@@ -149,7 +165,12 @@ pub(crate) enum Wish {
     Epoch { epoch: u64 },
     Reserve { more: u64 },
     Policy { replication: u8 },
+    Request { client: u64, sequence: u64, wish: Box<Wish> },
+    KeepTime,
 }
+
+/// Seconds between one command and the next.
+const COMMAND_EVERY_S: u64 = 500;
 
 /// Names that get into each other's way.
 pub(crate) const NAMES: [&str; 11] =
@@ -167,8 +188,18 @@ pub(crate) fn wishes(count: usize) -> impl Strategy<Value = Vec<Wish>> {
             late: late.saturating_sub(7),
         },
     );
+    let change = prop_oneof![
+        3 => put.clone(),
+        2 => prop::collection::vec(names.clone(), 0..4).prop_map(|names| Wish::Remove { names }),
+        2 => (names.clone(), names.clone(), any::<bool>())
+            .prop_map(|(from, to, replace)| Wish::Rename { from, to, replace }),
+    ];
     let wish = prop_oneof![
         6 => put,
+        4 => (1..7_u64, 1..4_u64, change).prop_map(|(client, sequence, wish)| {
+            Wish::Request { client, sequence, wish: Box::new(wish) }
+        }),
+        1 => Just(Wish::KeepTime),
         2 => prop::collection::vec(names.clone(), 0..4).prop_map(|names| Wish::Remove { names }),
         2 => (names.clone(), names, any::<bool>())
             .prop_map(|(from, to, replace)| Wish::Rename { from, to, replace }),
@@ -230,6 +261,14 @@ impl Wish {
                 let Command::Found { mut policy, .. } = found() else { unreachable!() };
                 policy.replication = replication;
                 Command::SetPolicy { policy, placement: PlacementStrategy::Ring }
+            }
+            Self::Request { client, sequence, wish } => {
+                let uptime_s = number as u64 * COMMAND_EVERY_S;
+                requested(client, sequence, wish.command(catalog, number), uptime_s)
+            }
+            Self::KeepTime => {
+                let uptime_s = number as u64 * COMMAND_EVERY_S;
+                Command::KeepTime { retention: Retention { uptime_s, answers_max: 3 } }
             }
         }
     }

@@ -19,17 +19,19 @@ mod list;
 mod query;
 mod record;
 mod refusal;
+mod request;
 mod restore;
 mod state;
 
 pub use apply::{Outcome, RemovedFile};
 pub use change::Change;
-pub use command::Command;
+pub use command::{Command, Retention};
 pub use few::{Copies, Firsts};
 pub use lineage::{Kinship, Told};
 pub use list::{Listed, Listing, Page};
 pub use record::*;
 pub use refusal::{Reaction, Refusal};
+pub use request::Recalled;
 pub use restore::{Misfit, Rows};
 pub use state::{Catalog, Totals};
 
@@ -39,6 +41,12 @@ pub const ADDRESS_LENGTH_MAX: usize = 256;
 pub const NUMBERS_PER_BLOCK: u64 = 1 << 16;
 /// The longest name of a zone, in bytes.
 pub const ZONE_LENGTH_MAX: usize = 64;
+/// For how many seconds of coordinators' running time an answer is kept.
+pub const ANSWER_KEPT_S: u64 = 3600;
+/// The most answers that are kept.
+pub const ANSWERS_MAX: u32 = 1_000_000;
+/// The longest reason of a refusal that is kept, in bytes.
+pub const REFUSED_TEXT_BYTES_MAX: usize = 4096;
 /// The most stripes of one file.
 pub const STRIPES_PER_FILE_MAX: usize = 1 << 24;
 

@@ -4,13 +4,16 @@
 use proptest::prelude::*;
 
 use super::fixture::{NAMES, Wish, name, opened, wishes};
-use super::record::{FileRecord, StripeRecord};
-use super::{Catalog, Command, Listed, Listing, Rows, Totals};
-use crate::id::Handle;
+use super::record::{Answer, FileRecord, StripeRecord};
+use super::{Catalog, Command, Listed, Listing, Recalled, Retention, Rows, Totals};
+use crate::id::{Handle, RequestId};
 
 #[derive(Default)]
 struct Model {
     files: Vec<(FileRecord, Vec<StripeRecord>)>,
+    /// Client, sequence, when, and the answer: whether it was granted.
+    answers: Vec<(u64, u64, u64, bool)>,
+    forgotten: u64,
 }
 
 impl Model {
@@ -79,8 +82,46 @@ impl Model {
                 // Which members there are is not the model's business.
                 None
             }
+            Command::Requested { request, command, retention, .. } => {
+                let (client, sequence) = (request.client.0, request.sequence);
+                match self.answers.iter().find(|row| row.0 == client) {
+                    None if client <= self.forgotten => return Some(false),
+                    Some(row) if row.1 >= sequence => return Some(row.1 == sequence),
+                    _ => {}
+                }
+                let is_granted = self.apply(command).expect("the model knows these");
+                self.answers.retain(|row| row.0 != client);
+                self.forget(*retention, 2, 1);
+                self.answers.push((client, sequence, retention.uptime_s, is_granted));
+                Some(true)
+            }
+            Command::KeepTime { retention } => {
+                self.forget(*retention, 1000, 0);
+                Some(true)
+            }
             _ => None,
         }
+    }
+
+    /// Drops at most so many answers, where so many more are to come.
+    fn forget(&mut self, retention: Retention, dropped_max: usize, coming: usize) {
+        self.answers.sort_by_key(|row| (row.2, row.0));
+        for _ in 0..dropped_max {
+            let too_many = self.answers.len() + coming > retention.answers_max as usize;
+            let is_due =
+                |row: &(u64, u64, u64, bool)| too_many || retention.uptime_s >= row.2 + 3600;
+            if !self.answers.first().is_some_and(is_due) {
+                return;
+            }
+            self.forgotten = self.forgotten.max(self.answers.remove(0).0);
+        }
+    }
+
+    /// Whether a request was granted, where its answer is kept.
+    fn granted(&self, request: RequestId) -> Option<bool> {
+        let is_it =
+            |row: &&(u64, u64, u64, bool)| (row.0, row.1) == (request.client.0, request.sequence);
+        self.answers.iter().find(is_it).map(|row| row.3)
     }
 
     fn totals(&self, prefix: &str) -> Totals {
@@ -199,6 +240,8 @@ fn rows(catalog: &Catalog) -> Rows {
         members: catalog.members().cloned().collect(),
         files: catalog.files_under("").cloned().collect(),
         stripes: catalog.stripes().map(|(stripe, _)| stripe.clone()).collect(),
+        uptime: Some(catalog.uptime),
+        clients: catalog.clients.values().cloned().collect(),
     }
 }
 
@@ -231,6 +274,16 @@ fn check(wishes: &[Wish]) {
                         }
                     }
                 }
+            }
+        }
+        if let Command::Requested { request, .. } = &command {
+            let answer = outcome.ok().and_then(|outcome| outcome.answer);
+            let granted = answer.as_ref().map(|answer| !matches!(answer, Answer::Refused { .. }));
+            assert_eq!(granted, model.granted(*request), "{command:?}: {answer:?}");
+            match (catalog.recall(*request), answer) {
+                (Recalled::Answered(kept), Some(answer)) => assert_eq!(*kept, answer),
+                (Recalled::Forgotten, None) => {}
+                other => panic!("{command:?}: {other:?}"),
             }
         }
         changes.into_iter().for_each(|change| mirror.enact(change));

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::few::{Copies, Firsts};
+use super::refusal::Reaction;
 use crate::data::digest::Digest;
-use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, LockPlace, NodeId, NodeIndex, Run};
+use crate::id::{
+    ClientNumber, ClusterId, Epoch, FileId, FolderId, Handle, LockPlace, NodeId, NodeIndex, Run,
+};
 use crate::name::FileName;
 use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
 
@@ -126,6 +129,85 @@ pub struct ChunkRecord {
     pub stored_len: u32,
     /// The nodes that shall hold a copy; no order, no doubles.
     pub copies: Copies,
+}
+
+/// How long coordinators have run on this catalog, and what it has forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UptimeRecord {
+    /// Seconds; up to a minute behind, and never ahead.
+    pub uptime_s: u64,
+    /// The answers of clients up to this one may have been dropped. A request
+    /// of such a client that has no row is not executed: it may be a repeat.
+    pub forgotten: ClientNumber,
+}
+
+/// The last request of one client, and its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRecord {
+    /// The client.
+    pub client: ClientNumber,
+    /// Its last request. All before it are confirmed.
+    pub sequence: u64,
+    /// The coordinators' running time at that request, in seconds.
+    pub used_s: u64,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// A removal in several commands has taken so much so far.
+    Removing(Gone),
+    /// A removal took so much.
+    Removed(Gone),
+    /// A file has its new name.
+    Renamed,
+    /// A file is stored.
+    Stored(Box<StoredFile>),
+    /// The change was refused, for good.
+    Refused {
+        /// What its proposer should do about it.
+        reaction: Reaction,
+        /// Why, for people.
+        message: Box<str>,
+    },
+}
+
+/// Files that a removal took away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Gone {
+    /// Files.
+    pub files: u64,
+    /// Their logical bytes.
+    pub bytes: u64,
+}
+
+/// A file at the moment at which it was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Its id.
+    pub id: FileId,
+    /// Its name.
+    pub name: FileName,
+    /// Its bytes.
+    pub size: u64,
+    /// Its policy.
+    pub policy: Policy,
+    /// When it was stored, ms since 1970.
+    pub created_ms: u64,
+    /// Stripes.
+    pub stripes: u32,
+    /// Data chunks.
+    pub chunks: u32,
+    /// Stored size: its data chunks once, compressed.
+    pub stored_bytes: u64,
+    /// Raw size: all copies and parity.
+    pub raw_bytes: u64,
+    /// How many more node losses its worst stripe survived.
+    pub spares: i32,
+    /// Copies that the policy names and that were left to repair.
+    pub copies_missing: u64,
 }
 
 impl StripeRecord {

@@ -1,7 +1,9 @@
 //! Why a command is refused.
 
+use serde::{Deserialize, Serialize};
+
 use super::{ADDRESS_LENGTH_MAX, STRIPES_PER_FILE_MAX, ZONE_LENGTH_MAX};
-use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{ClusterId, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex, RequestId};
 use crate::name::FileName;
 use crate::policy::REPLICATION_MAX;
 
@@ -187,6 +189,15 @@ pub enum Refusal {
         /// Its copies.
         count: usize,
     },
+    /// A request whose answer is no longer kept.
+    #[error(
+        "request {0} is older than what is remembered: it is not executed now, and whether it was \
+         before is not known"
+    )]
+    Forgotten(RequestId),
+    /// A request that no client can have made.
+    #[error("request {0} is not possible: its client number was never handed out, or it is 0")]
+    BadRequest(RequestId),
     /// One node named twice.
     #[error("chunk {handle} names node index {} twice", .node.0)]
     DoubleCopy {
@@ -198,7 +209,7 @@ pub enum Refusal {
 }
 
 /// What the proposer of a refused command should do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reaction {
     /// It can never be granted as it stands.
     Invalid,
@@ -212,6 +223,9 @@ pub enum Reaction {
     WrongIdentity,
     /// Another coordinator took over: stop.
     StaleEpoch,
+    /// It may be a repeat whose answer is no longer kept: it was not executed
+    /// now, and may have been before.
+    Forgotten,
 }
 
 impl Refusal {
@@ -225,6 +239,7 @@ impl Refusal {
             Self::LayoutChanged(_) => Reaction::Retry,
             Self::OtherFolder { .. } | Self::FolderTaken { .. } => Reaction::WrongIdentity,
             Self::StaleEpoch { .. } => Reaction::StaleEpoch,
+            Self::Forgotten(_) => Reaction::Forgotten,
             Self::NotFounded
             | Self::AlreadyFounded(_)
             | Self::NumbersFall { .. }
@@ -240,6 +255,7 @@ impl Refusal {
             | Self::SizeMismatch { .. }
             | Self::BadStripe { .. }
             | Self::NoCopies(_)
+            | Self::BadRequest(_)
             | Self::TooManyCopies { .. }
             | Self::DoubleCopy { .. } => Reaction::Invalid,
         }

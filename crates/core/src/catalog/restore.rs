@@ -3,11 +3,12 @@
 use super::change::Change;
 use super::check::check_cluster;
 use super::record::{
-    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    ClientRecord, ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    UptimeRecord,
 };
 use super::refusal::Refusal;
 use super::state::Catalog;
-use crate::id::{Epoch, FileId, Handle, NodeIndex, Run};
+use crate::id::{ClientNumber, Epoch, FileId, Handle, NodeIndex, Run};
 
 /// All rows of a catalog, in any order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Rows {
     pub files: Vec<FileRecord>,
     /// The stripes.
     pub stripes: Vec<StripeRecord>,
+    /// How long coordinators have run; `None` where that was never noted.
+    pub uptime: Option<UptimeRecord>,
+    /// The last requests of clients.
+    pub clients: Vec<ClientRecord>,
 }
 
 /// Rows that do not fit together.
@@ -36,7 +41,7 @@ pub enum Misfit {
     #[error("the row of run {0}: it does not follow on the run before it")]
     Run(Run),
     /// There are rows, but no cluster.
-    #[error("there are members, files or stripes, but no cluster's row")]
+    #[error("there are members, files, stripes or clients, but no cluster's row")]
     NoCluster,
     /// A member breaks a rule.
     #[error("the row of member {}: {refusal}", .index.0)]
@@ -68,6 +73,9 @@ pub enum Misfit {
         /// Which stripe.
         stripe: Handle,
     },
+    /// A client that no coordinator numbered, or one that is there twice.
+    #[error("the row of client {}: it was never handed out, or is there twice", .0.0)]
+    BadClient(ClientNumber),
     /// A stripe is there twice.
     #[error("the row of stripe {0}: there are two of it")]
     DoubleStripe(Handle),
@@ -94,11 +102,14 @@ impl Catalog {
                 && rows.files.is_empty()
                 && rows.stripes.is_empty()
                 && rows.runs.is_empty()
-                && rows.foreign.is_empty();
+                && rows.foreign.is_empty()
+                && rows.uptime.is_none()
+                && rows.clients.is_empty();
             return if is_empty { Ok(catalog) } else { Err(Misfit::NoCluster) };
         };
         check_cluster(&cluster).map_err(Misfit::Cluster)?;
         let (next_index, epoch) = (cluster.next_index, cluster.epoch);
+        let next_number = cluster.next_number;
         catalog.enact(Change::PutCluster(cluster));
         catalog.restore_runs(rows.runs, epoch)?;
         for range in rows.foreign {
@@ -106,6 +117,16 @@ impl Catalog {
         }
         for member in rows.members {
             catalog.restore_member(member, next_index)?;
+        }
+        if let Some(uptime) = rows.uptime {
+            catalog.enact(Change::PutUptime(uptime));
+        }
+        for row in rows.clients {
+            let client = row.client;
+            if client.0 >= next_number || catalog.clients.contains_key(&client) {
+                return Err(Misfit::BadClient(client));
+            }
+            catalog.enact(Change::PutClient(row));
         }
         let mut stripes = Loose::of(rows.stripes)?;
         for file in rows.files {

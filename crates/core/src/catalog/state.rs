@@ -1,13 +1,14 @@
 //! The catalog's state, and the one place where it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::Change;
 use super::record::{
-    ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    ClientRecord, ClusterRecord, FileRecord, ForeignRange, MemberRecord, RunRecord, StripeRecord,
+    UptimeRecord,
 };
 use crate::block_map::BlockMap;
-use crate::id::{Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{ClientNumber, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
 use crate::name::FileName;
 
 /// All that is known of files, stripes and members. Empty until founded.
@@ -26,6 +27,10 @@ pub struct Catalog {
     pub(super) names: BlockMap<FileName, FileId>,
     pub(super) stripes: BlockMap<Handle, StripeRecord>,
     pub(super) totals: Totals,
+    pub(super) uptime: UptimeRecord,
+    pub(super) clients: BTreeMap<ClientNumber, ClientRecord>,
+    /// The same clients, the one that asked longest ago first.
+    pub(super) clients_by_age: BTreeSet<(u64, ClientNumber)>,
 }
 
 /// What files take.
@@ -105,7 +110,22 @@ impl Catalog {
                     self.totals.take_away(Totals::of_stripe(&old));
                 }
             }
+            Change::PutUptime(uptime) => self.uptime = uptime,
+            Change::PutClient(client) => self.put_client(client),
+            Change::DeleteClient(client) => {
+                if let Some(old) = self.clients.remove(&client) {
+                    self.clients_by_age.remove(&(old.used_s, client));
+                }
+            }
         }
+    }
+
+    fn put_client(&mut self, row: ClientRecord) {
+        let (used_s, client) = (row.used_s, row.client);
+        if let Some(old) = self.clients.insert(client, row) {
+            self.clients_by_age.remove(&(old.used_s, client));
+        }
+        self.clients_by_age.insert((used_s, client));
     }
 
     fn put_member(&mut self, member: MemberRecord) {

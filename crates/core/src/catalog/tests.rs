@@ -2,8 +2,13 @@
 
 use super::fixture::*;
 use super::*;
-use crate::id::{FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::id::{ClientNumber, FileId, FolderId, Handle, NodeId, NodeIndex};
 use crate::policy::Policy;
+
+fn client(number: u64) -> ClientRecord {
+    let client = ClientNumber(number);
+    ClientRecord { client, sequence: 1, used_s: 0, answer: Answer::Renamed }
+}
 
 fn apply(catalog: &mut Catalog, command: &Command) -> Result<Outcome, Refusal> {
     catalog.apply(command, &mut Vec::new())
@@ -232,12 +237,18 @@ fn rows_that_do_not_fit_are_refused_by_name() {
         members: base.members().cloned().collect(),
         files: vec![file.clone()],
         stripes: stripes.clone(),
+        uptime: None,
+        clients: vec![client(9)],
     };
     let good = Catalog::restore(rows()).expect("they fit");
     assert_eq!(good.totals().files, 1);
     assert_eq!(Catalog::restore(Rows::default()), Ok(Catalog::default()));
     type Spoil = fn(&mut Rows);
-    let refusals: [(&str, Spoil); 11] = [
+    let refusals: [(&str, Spoil); 13] = [
+        ("row of client 9: it was never", |rows| rows.clients.push(rows.clients[0].clone())),
+        ("row of client 100000: it was never", |rows| {
+            rows.clients[0].client = ClientNumber(100_000);
+        }),
         ("no cluster's row", |rows| rows.cluster = None),
         ("row of run 3-", |rows| rows.runs[0].run.epoch.0 = 3),
         ("row of run 1-", |rows| {

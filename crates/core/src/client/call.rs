@@ -16,7 +16,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 impl Client {
     /// Makes a call to the coordinator, and makes it again while it answers
     /// `Unavailable` or not at all, with growing pauses, for at most
-    /// `retry_for`. For calls that may be repeated.
+    /// `retry_for`. For calls that change nothing, or that may be made twice;
+    /// see [`Client::change`] for the others.
     ///
     /// # Errors
     /// As the coordinator gives them.

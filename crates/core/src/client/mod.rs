@@ -13,6 +13,7 @@ mod error;
 mod get;
 mod progress;
 mod put;
+mod request;
 mod settings;
 mod sink;
 mod source;
@@ -26,6 +27,7 @@ pub use error::ClientError;
 pub use get::first_choice;
 pub use progress::Progress;
 pub use put::PutOptions;
+pub use request::Doubt;
 pub use settings::ClientSettings;
 pub use sink::Sink;
 pub use source::{Source, SourceCheck, StreamSource};
@@ -43,6 +45,7 @@ pub struct Client {
     coordinator: Arc<dyn CoordinatorService>,
     settings: ClientSettings,
     buffers: Arc<buffer::FrameBuffers>,
+    numbers: Arc<request::Numbers>,
 }
 
 impl Client {
@@ -52,7 +55,7 @@ impl Client {
         coordinator: Arc<dyn CoordinatorService>,
         settings: ClientSettings,
     ) -> Self {
-        Self { env, coordinator, settings, buffers: Arc::default() }
+        Self { env, coordinator, settings, buffers: Arc::default(), numbers: Arc::default() }
     }
 
     /// The coordinator as it is; see [`Client::call`] for calls that try again.
@@ -62,14 +65,16 @@ impl Client {
     }
 
     /// Stores all bytes of `source` under a name. Returns when they are
-    /// durable and visible; when it fails, nothing is visible.
+    /// durable and visible; when it fails, nothing is visible, except after
+    /// `NotKnown`.
     ///
     /// # Errors
     /// Kinds as the coordinator gives them (`Exists`, `Insufficient`, …);
     /// `Exists` also when a stream has no byte and would replace a file;
     /// `Internal` when the source could not be read, or changed while it was
-    /// read; `Unavailable` when the coordinator did not
-    /// answer, or restarted under a source that cannot be read twice.
+    /// read; `Unavailable` when the coordinator did not answer before the
+    /// commit, or restarted under a source that cannot be read twice;
+    /// `NotKnown` when it did not answer the commit.
     pub async fn put(
         &self,
         source: Source,

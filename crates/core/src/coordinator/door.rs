@@ -80,12 +80,8 @@ type Answer = (oneshot::Sender<Result<Outcome>>, std::result::Result<Outcome, Re
 
 struct Proposal {
     command: Command,
-    /// Sees the catalog right after the command, if that was not refused.
-    look: Look,
     answer: oneshot::Sender<Result<Outcome>>,
 }
-
-type Look = Option<Box<dyn FnOnce(&Catalog) + Send>>;
 
 impl Door {
     /// Opens the door onto `catalog`, whose durable side is `ledger`.
@@ -109,37 +105,20 @@ impl Door {
     /// Proposes a command; returns once it is durable.
     ///
     /// # Errors
-    /// The catalog's refusal; `Internal` when the door is closed.
+    /// The catalog's refusal. When the door is closed: `Unavailable`, and the
+    /// command was not executed; `NotKnown`, when it was applied and its
+    /// commit failed: the next start may find it in the ledger or not.
     pub(crate) async fn submit(&self, command: Command) -> Result<Outcome> {
-        self.propose(command, None).await
-    }
-
-    /// Proposes a command; gives what `look` saw right after it. What other
-    /// commands did after that is not seen, so it need not be waited for.
-    ///
-    /// # Errors
-    /// As [`Self::submit`].
-    pub(crate) async fn submit_and_see<T: Send + 'static>(
-        &self,
-        command: Command,
-        look: impl FnOnce(&Catalog) -> T + Send + 'static,
-    ) -> Result<T> {
-        let (seen, sight) = oneshot::channel();
-        let look = move |catalog: &Catalog| drop(seen.send(look(catalog)));
-        self.propose(command, Some(Box::new(look))).await?;
-        sight.await.map_err(|_| self.closed())
-    }
-
-    async fn propose(&self, command: Command, look: Look) -> Result<Outcome> {
         let (answer, answered) = oneshot::channel();
-        self.queue.send(Proposal { command, look, answer }).await.map_err(|_| self.closed())?;
-        answered.await.map_err(|_| self.closed())?
+        self.queue.send(Proposal { command, answer }).await.map_err(|_| self.closed())?;
+        // Only the commands of a commit that failed are dropped without an answer.
+        answered.await.map_err(|_| self.not_known())?
     }
 
     /// Reads the catalog; returns once what was read is durable.
     ///
     /// # Errors
-    /// `Internal` when the door is closed.
+    /// `Unavailable` when the door is closed.
     pub(crate) async fn read<T>(&self, look: impl FnOnce(&Catalog) -> T) -> Result<T> {
         let (seen, state) = self.look(look);
         self.settle(state).await?;
@@ -157,7 +136,7 @@ impl Door {
     /// Returns once a state is durable.
     ///
     /// # Errors
-    /// `Internal` when the door is closed.
+    /// `Unavailable` when the door is closed.
     pub(crate) async fn settle(&self, state: Looked) -> Result<()> {
         if is_planted(Mutant::ReadUndurable) {
             return Ok(());
@@ -199,15 +178,27 @@ impl Door {
     }
 
     fn closed(&self) -> Error {
-        let reason = self.durable.look(|durable| match durable {
+        not_done(&self.reason())
+    }
+
+    fn not_known(&self) -> Error {
+        let reason = self.reason();
+        let text = format!("the change was under way when the catalog's commit failed: {reason}");
+        Error::new(Kind::NotKnown, text)
+    }
+
+    fn reason(&self) -> String {
+        self.durable.look(|durable| match durable {
             Durable::Failed(reason) => reason.clone(),
             Durable::Batches(_) => "it is stopping".to_owned(),
-        });
-        Error::new(
-            Kind::Internal,
-            format!("the coordinator's catalog takes nothing any more: {reason}"),
-        )
+        })
     }
+}
+
+/// A command that was not applied, and never will be.
+fn not_done(reason: &str) -> Error {
+    let text = format!("the coordinator's catalog takes nothing any more: {reason}");
+    Error::new(Kind::Unavailable, text)
 }
 
 /// Applies proposals, as many as shall be in one go; the number of batches
@@ -222,21 +213,28 @@ fn apply_some(
     let rows_before = changes.len();
     let answers_before = answers.len();
     while changes.len() < rows_before + ROWS_PER_STEP_MAX
-        && let Some(Proposal { command, look, answer }) = proposals.next()
+        && let Some(Proposal { command, answer }) = proposals.next()
     {
         let before = changes.len();
         let outcome = applied.catalog.apply(&command, changes);
-        let is_removal = matches!(command, Command::RemoveFiles { .. });
-        if is_removal && is_planted(Mutant::ResurrectDeleted) {
-            changes.truncate(before);
-        }
-        if let Some(look) = look.filter(|_| outcome.is_ok()) {
-            look(&applied.catalog);
+        if is_planted(Mutant::ResurrectDeleted) && is_removal(&command) {
+            let goes =
+                |row: &Change| matches!(row, Change::DeleteFile(_) | Change::DeleteStripe(_));
+            let kept: Vec<_> = changes.drain(before..).filter(|row| !goes(row)).collect();
+            changes.extend(kept);
         }
         answers.push((answer, outcome));
     }
     applied.batches += u64::from(answers.len() > answers_before);
     applied.batches
+}
+
+fn is_removal(command: &Command) -> bool {
+    match command {
+        Command::RemoveFiles { .. } => true,
+        Command::Requested { command, .. } => is_removal(command),
+        _ => false,
+    }
 }
 
 /// The writer: one batch after the other, until the queue is gone or a
@@ -303,7 +301,13 @@ async fn commit_batches(
             tracing::error!(%error, "the catalog could not be made durable");
             // Those who wait learn it from the closed door, not from here:
             // whether their command will be there after a start is unknown.
-            told.progress.set(Durable::Failed(error.to_string()));
+            let reason = error.to_string();
+            told.progress.set(Durable::Failed(reason.clone()));
+            // Those that only waited were never applied, and hear just that.
+            waiting.close();
+            while let Ok(Proposal { answer, .. }) = waiting.try_recv() {
+                let _ = answer.send(Err(not_done(&reason)));
+            }
             return;
         }
         told.position.store(ledger.durable_position(), Ordering::Relaxed);

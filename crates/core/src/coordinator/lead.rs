@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::role::Coordinator;
 use crate::api::{Error, Kind, Result};
-use crate::catalog::{Catalog, Command, Outcome};
+use crate::catalog::{Command, Outcome};
 use crate::id::{NodeId, NodeIndex, SessionId};
 use crate::lease::{LEASE_MS, leads_until};
 use crate::mutant::{Mutant, is_planted};
@@ -217,7 +217,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// As [`Self::wait_to_lead`] and the door, and then nothing was done;
-    /// `Unavailable` when this run lost its nodes after the change was durable,
+    /// `NotKnown` when this run lost its nodes after the change was durable,
     /// so that its outcome is not known.
     pub(super) async fn change(&self, command: Command) -> Result<Outcome> {
         self.wait_to_lead().await?;
@@ -226,27 +226,12 @@ impl Coordinator {
         Ok(outcome)
     }
 
-    /// The same, with what `look` sees right after the change.
-    ///
-    /// # Errors
-    /// As [`Self::change`].
-    pub(super) async fn change_and_see<T: Send + 'static>(
-        &self,
-        command: Command,
-        look: impl FnOnce(&Catalog) -> T + Send + 'static,
-    ) -> Result<T> {
-        self.wait_to_lead().await?;
-        let seen = self.door.submit_and_see(command, look).await?;
-        self.confirm_lead().await?;
-        Ok(seen)
-    }
-
     /// Returns once this run leads after a change became durable. Had another
     /// run taken over before, its nodes would not renew their leases.
     async fn confirm_lead(&self) -> Result<()> {
         self.wait_to_lead().await.map_err(|error| {
             let text = format!("whether the change was made is not known: {}", error.message);
-            Error::new(Kind::Unavailable, text)
+            Error::new(Kind::NotKnown, text)
         })
     }
 

@@ -3,6 +3,7 @@
 //! - `door`: commands go into the catalog, durably; reads wait for what
 //!   they saw.
 //! - `upload`, `put`: uploads under way, from `begin_put` to `commit`.
+//! - `request`: changes under a request id, made at most once.
 //! - `read`: lookups, listings, sizes. `namespace`: remove and rename.
 //! - `adopt`: how nodes come under this run. `lead`: whether it may
 //!   acknowledge changes. `member`: heartbeats, inventories, identities.
@@ -21,6 +22,7 @@ mod namespace;
 mod numbers;
 mod put;
 mod read;
+mod request;
 mod role;
 mod settings;
 mod stall;

@@ -1,8 +1,9 @@
 //! Removing and renaming files.
 
+use super::request::other_request;
 use super::role::Coordinator;
 use crate::api::{Error, Kind, PutMode, Remove, Removed, Rename, Result};
-use crate::catalog::{Command, Listed, Listing};
+use crate::catalog::{Answer, Command, Gone, Listed, Listing};
 use crate::name::FileName;
 
 /// The most names in one command. A removal of more is done in several, so
@@ -14,31 +15,36 @@ const ROWS_PER_COMMAND_MAX: usize = 4096;
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::remove`].
     pub(super) async fn remove_files(&self, request: Remove) -> Result<Removed> {
-        if !request.is_dry_run {
-            self.wait_to_lead().await?;
+        if request.is_recursive {
+            return self.remove_folder(request).await;
         }
-        if !request.is_recursive {
-            let name = FileName::new(request.path).map_err(invalid)?;
-            let size = self
-                .door
-                .read(|catalog| catalog.file(&name).map(|file| file.size))
-                .await?
-                .ok_or_else(|| not_found(&name))?;
-            if !request.is_dry_run {
-                self.change(Command::RemoveFiles { names: vec![name] }).await?;
-            }
-            return Ok(Removed { files: 1, bytes: size });
+        let name = FileName::new(request.path).map_err(invalid)?;
+        if request.is_dry_run {
+            let size = self.door.read(|catalog| catalog.file(&name).map(|file| file.size)).await?;
+            let bytes = size.ok_or_else(|| not_found(&name))?;
+            return Ok(Removed { files: 1, bytes });
         }
+        let command = Command::RemoveFiles { names: vec![name.clone()] };
+        match self.submit_change(request.request, Answer::Removed(Gone::default()), command).await?
+        {
+            Answer::Removed(Gone { files: 0, .. }) => Err(not_found(&name)),
+            Answer::Removed(Gone { files, bytes }) => Ok(Removed { files, bytes }),
+            other => Err(other_request(&other)),
+        }
+    }
+
+    /// Removes all that lies under a folder, in commands of bounded size under
+    /// one request. A repeat goes on where the request was interrupted, adds
+    /// to its sum, and gets the first answer once there is one.
+    async fn remove_folder(&self, request: Remove) -> Result<Removed> {
         let folder = request.path.trim_end_matches('/');
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let mut removed = Removed { files: 0, bytes: 0 };
-        let mut after = None;
-        loop {
+        let mut listing = Listing::new(&prefix, None, false);
+        let mut sum = Gone::default();
+        while !listing.is_done() {
             let page = self
                 .door
                 .read(|catalog| {
-                    let after = after.as_ref().map(FileName::as_str);
-                    let mut listing = Listing::new(&prefix, after, false);
                     let (names, rows) = (NAMES_PER_COMMAND_MAX, ROWS_PER_COMMAND_MAX);
                     let entries = catalog.list_on(&mut listing, names, rows);
                     let file = |listed| match listed {
@@ -48,29 +54,44 @@ impl Coordinator {
                     entries.into_iter().filter_map(file).collect::<Vec<_>>()
                 })
                 .await?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            removed.files += page.len() as u64;
-            removed.bytes += page.iter().map(|(_, size)| size).sum::<u64>();
-            if !request.is_dry_run {
-                let names = page.into_iter().map(|(name, _)| name).collect();
-                self.change(Command::RemoveFiles { names }).await?;
+            if request.is_dry_run {
+                sum.files += page.len() as u64;
+                sum.bytes += page.iter().map(|(_, size)| size).sum::<u64>();
+                continue;
+            }
+            let command =
+                Command::RemoveFiles { names: page.into_iter().map(|(name, _)| name).collect() };
+            // The last part closes the request, also where nothing is left.
+            let answer = match listing.is_done() {
+                true => Answer::Removed(sum),
+                false => Answer::Removing(sum),
+            };
+            match self.submit_change(request.request, answer, command).await? {
+                Answer::Removing(gone) => sum = gone,
+                Answer::Removed(gone) => {
+                    sum = gone;
+                    break;
+                }
+                other => return Err(other_request(&other)),
             }
         }
-        if removed.files == 0 {
+        if sum.files == 0 {
             return Err(Error::new(
                 Kind::NotFound,
                 format!("no file lies under {:?}", request.path),
             ));
         }
-        Ok(removed)
+        Ok(Removed { files: sum.files, bytes: sum.bytes })
     }
 
     /// See [`crate::api::CoordinatorService::rename`].
     pub(super) async fn rename_file(&self, request: Rename) -> Result<()> {
         let replace = request.mode == PutMode::Replace;
         let command = Command::Rename { from: request.from, to: request.to, replace };
-        self.change(command).await.map(|_| ())
+        match self.submit_change(request.request, Answer::Renamed, command).await? {
+            Answer::Renamed => Ok(()),
+            other => Err(other_request(&other)),
+        }
     }
 }
 

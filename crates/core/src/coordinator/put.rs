@@ -2,20 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::request::{committed, other_request};
 use super::role::Coordinator;
 use super::survey::SLICE_PAUSE;
 use super::upload::{OpenStripe, Upload};
 use crate::api::{
-    BeginPut, Commit, Committed, Error, FileInfo, Kind, Place, PutMode, Result, Retarget,
+    BeginPut, Commit, Committed, Error, Kind, Place, PutMode, Result, Retarget,
     STRIPES_PER_CALL_MAX, StripePlacement, Target, UploadGrant,
 };
-use crate::catalog::{Catalog, Command, FileRecord, Refusal, StripeRecord};
+use crate::catalog::{
+    Answer, Catalog, Command, FileRecord, Refusal, StoredFile, StripeRecord, Totals,
+};
 use crate::data::split::Split;
 use crate::env::HardPlace;
-use crate::id::{FileId, Handle, NodeIndex};
+use crate::id::{FileId, Handle, NodeIndex, RequestId};
 use crate::mutant::{Mutant, is_planted};
 use crate::placement::{self, Layout, OneRequest, PlacementRequest};
-use crate::policy::{PlacementStrategy, StripeShape};
+use crate::policy::{PlacementStrategy, REPLICATION_MAX, StripeShape};
 
 /// A node that failed a client's writes this often is passed over by the
 /// rest of its upload.
@@ -235,14 +238,14 @@ impl Coordinator {
     pub(super) async fn commit_upload(&self, request: Commit) -> Result<Committed> {
         let id = request.upload;
         self.wait_to_lead().await?;
-        if let Some(committed) = self.committed_before(id).await? {
+        if let Some(committed) = self.committed_before(&request).await? {
             // The answer to the first commit was lost on its way.
             return Ok(committed);
         }
         let (upload, stripes) = match self.take_upload(&request) {
             // A call that was made twice may have made it a file meanwhile.
             Err(error) if error.kind == Kind::UnknownUpload => {
-                return self.committed_before(id).await?.ok_or(error);
+                return self.committed_before(&request).await?.ok_or(error);
             }
             taken => taken?,
         };
@@ -259,30 +262,35 @@ impl Coordinator {
             created_ms: upload.created_ms,
             stripes: stripes.iter().map(|stripe| stripe.first_handle).collect(),
         };
+        let answer = Answer::Stored(Box::new(stored_file(&file, &stripes)));
         let replace = upload.request.mode == PutMode::Replace;
         let command = Command::CommitFile { file, stripes, replace };
-        self.submit_upload(id, command).await
+        self.submit_upload(id, request.request, answer, command).await
     }
 
     /// Submits the commit of an upload, and ends its guard when that is over,
     /// whether or not the caller still waits.
-    async fn submit_upload(&self, id: FileId, command: Command) -> Result<Committed> {
+    async fn submit_upload(
+        &self,
+        id: FileId,
+        request: Option<RequestId>,
+        answer: Answer,
+        command: Command,
+    ) -> Result<Committed> {
         let stopping = || Error::new(Kind::Unavailable, "the coordinator is stopping".to_owned());
         let coordinator = self.me.upgrade().ok_or_else(stopping)?;
         let (sender, outcome) = tokio::sync::oneshot::channel();
         self.env.spawn(async move {
             coordinator.note_promised(&command).await;
-            let other = coordinator.clone();
-            let look = move |catalog: &Catalog| other.count(catalog, id);
-            let outcome = coordinator.change_and_see(command, look).await;
+            let outcome = coordinator.submit_change(request, answer, command).await;
             coordinator.state().uploads.release(id);
             // Who asked may be gone.
             let _ = sender.send(outcome);
         });
-        let counting = outcome.await.map_err(|_| stopping())??.ok_or_else(|| {
-            Error::new(Kind::Internal, format!("upload {id} was committed and is no file"))
-        })?;
-        self.finish(counting).await.map(committed)
+        match outcome.await.map_err(|_| stopping())?? {
+            Answer::Stored(file) => Ok(committed(*file)),
+            other => Err(other_request(&other)),
+        }
     }
 
     /// Notes the copies of a file that is about to be: its holders said so,
@@ -312,22 +320,57 @@ impl Coordinator {
         state.uploads.take(id)
     }
 
-    /// What the commit of an upload was answered that is a file already.
-    async fn committed_before(&self, id: FileId) -> Result<Option<Committed>> {
-        // Most are none, and then nothing is told.
+    /// The answer to a commit that was executed before.
+    ///
+    /// # Errors
+    /// The refusal that the request got before; `Forgotten`.
+    async fn committed_before(&self, request: &Commit) -> Result<Option<Committed>> {
+        match self.answered_before(request.request).await? {
+            Some(Answer::Stored(file)) => return Ok(Some(committed(*file))),
+            Some(other) => return Err(other_request(&other)),
+            None => {}
+        }
+        // A client without request ids knows its upload only by its file.
+        let id = request.upload;
         if self.door.peek(|catalog| catalog.file_by_id(id).is_none()) {
             return Ok(None);
         }
-        match self.door.read(|catalog| self.count(catalog, id)).await? {
-            Some(counting) => self.finish(counting).await.map(committed).map(Some),
-            None => Ok(None),
-        }
+        let Some(counting) = self.door.read(|catalog| self.count(catalog, id)).await? else {
+            return Ok(None);
+        };
+        let info = self.finish(counting).await?;
+        Ok(Some(Committed { copies_missing: info.copies_missing, info }))
     }
 }
 
-fn committed(info: FileInfo) -> Committed {
-    let copies_missing = info.copies_missing;
-    Committed { info, copies_missing }
+/// What is kept of a file that is about to be stored, for a repeat of its
+/// commit. The holders have just said that they have the copies.
+fn stored_file(file: &FileRecord, stripes: &[StripeRecord]) -> StoredFile {
+    let mut stored = StoredFile {
+        id: file.id,
+        name: file.name.clone(),
+        size: file.size,
+        policy: file.policy,
+        created_ms: file.created_ms,
+        stripes: u32::try_from(stripes.len()).unwrap_or(u32::MAX),
+        chunks: 0,
+        stored_bytes: 0,
+        raw_bytes: 0,
+        // An empty file has nothing to lose: it lives in the catalog.
+        spares: i32::from(REPLICATION_MAX),
+        copies_missing: 0,
+    };
+    for stripe in stripes {
+        let copies: Vec<_> = stripe.chunks.iter().map(|chunk| &chunk.copies).collect();
+        let spares = placement::tolerance(stripe.shape, &copies).map_or(-1, i32::from);
+        stored.spares = stored.spares.min(spares);
+        stored.copies_missing += file.policy.copies_missing(stripe.shape, &copies);
+        let totals = Totals::of_stripe(stripe);
+        stored.chunks = stored.chunks.saturating_add(u32::from(stripe.shape.data));
+        stored.stored_bytes += totals.stored_bytes;
+        stored.raw_bytes += totals.raw_bytes;
+    }
+    stored
 }
 
 fn failed_nodes(upload: &Upload) -> BTreeSet<NodeIndex> {

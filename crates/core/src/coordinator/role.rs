@@ -23,7 +23,7 @@ use crate::api::{
 };
 use crate::catalog::{Catalog, Command, RunRecord};
 use crate::env::{self, Env, Work};
-use crate::id::{ClusterId, FileId, LockPlace, NodeId, Run, SessionId};
+use crate::id::{ClientNumber, ClusterId, FileId, LockPlace, NodeId, Run, SessionId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::repair::Survey;
 
@@ -42,6 +42,8 @@ pub struct Coordinator {
     pub(super) ended_run: Option<Run>,
     /// True when the catalog was made by this start.
     pub(super) is_founded_here: bool,
+    /// Seconds for which coordinators had run on this catalog before.
+    pub(super) uptime_before_s: u64,
     /// Itself, for what it sets going on its own.
     pub(super) me: Weak<Self>,
     /// Wakes whoever plans rebuilds.
@@ -126,6 +128,7 @@ impl Coordinator {
             let last = catalog.runs().next_back().expect("its last command opened it");
             (Context { cluster: cluster.cluster, run: last.run }, cluster.next_number)
         });
+        let uptime_before_s = door.peek(Catalog::uptime_s);
         let members = door.peek(|catalog| Members::new(catalog.members()));
         let state = State {
             uploads: Uploads::default(),
@@ -149,6 +152,7 @@ impl Coordinator {
             lead: Lead::new(),
             ended_run: ended_run.map(|last| last.run),
             is_founded_here,
+            uptime_before_s,
             me: me.clone(),
             mend_again: Notify::new(),
             state: Mutex::new(state),
@@ -163,7 +167,11 @@ impl Coordinator {
             self.clone().watch_for_stalls(),
             self.clone().pull_inventories(),
             futures_util::future::join(self.clone().look_over(), self.clone().mend()),
-            futures_util::future::join(self.clone().sweep(), self.clone().trim()),
+            futures_util::future::join3(
+                self.clone().sweep(),
+                self.clone().trim(),
+                self.clone().keep_time(),
+            ),
         );
         tokio::select! {
             biased;
@@ -249,6 +257,10 @@ impl CoordinatorService for Coordinator {
 
     async fn retarget(&self, request: Retarget) -> Result<Option<Target>> {
         self.retarget_copy(request)
+    }
+
+    async fn client_number(&self) -> Result<ClientNumber> {
+        self.number_client().await
     }
 
     async fn commit(&self, request: Commit) -> Result<Committed> {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::error::LedgerError;
 use super::row::{TABLES, Table, Tally};
 use crate::catalog::{
-    Catalog, FileRecord, ForeignRange, MemberRecord, Rows, RunRecord, StripeRecord,
+    Catalog, ClientRecord, FileRecord, ForeignRange, MemberRecord, Rows, RunRecord, StripeRecord,
 };
 
 const LOADING: &str = "loading its rows";
@@ -46,6 +46,12 @@ pub(super) fn load(database: &Database, format: u32) -> Result<(Tally, Catalog),
             Table::Stripes,
             read(&transaction, format, Table::Stripes, Some(counted))?,
             |row: &StripeRecord| row.first_handle.0,
+        )?,
+        uptime: only(Table::Uptime, read(&transaction, format, Table::Uptime, Some(counted))?)?,
+        clients: keyed(
+            Table::Clients,
+            read(&transaction, format, Table::Clients, Some(counted))?,
+            |row: &ClientRecord| row.client.0,
         )?,
     };
     found.commit = tally.commit;

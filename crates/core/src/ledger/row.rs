@@ -40,10 +40,14 @@ pub(super) enum Table {
     Runs = 5,
     /// Foreign numbers by the first. Since format 2.
     Foreign = 6,
+    /// At most one row: how long coordinators have run. Since format 2.
+    Uptime = 7,
+    /// The last requests of clients, by client number. Since format 2.
+    Clients = 8,
 }
 
 /// All tables.
-pub(super) const TABLES: [Table; 7] = [
+pub(super) const TABLES: [Table; 9] = [
     Table::Tally,
     Table::Cluster,
     Table::Members,
@@ -51,6 +55,8 @@ pub(super) const TABLES: [Table; 7] = [
     Table::Stripes,
     Table::Runs,
     Table::Foreign,
+    Table::Uptime,
+    Table::Clients,
 ];
 
 /// What all rows but itself come to.
@@ -92,12 +98,15 @@ impl Table {
             Self::Stripes => "stripes",
             Self::Runs => "runs",
             Self::Foreign => "foreign",
+            Self::Uptime => "uptime",
+            Self::Clients => "clients",
         }
     }
 
     /// The first format that has this table.
     pub(super) fn since_format(self) -> u32 {
-        if matches!(self, Self::Runs | Self::Foreign) { 2 } else { 1 }
+        let is_later = matches!(self, Self::Runs | Self::Foreign | Self::Uptime | Self::Clients);
+        if is_later { 2 } else { 1 }
     }
 
     pub(super) fn definition(self) -> Definition {
@@ -182,5 +191,8 @@ pub(super) fn target(change: &Change) -> Result<(Table, u64, Option<Vec<u8>>), L
         Change::DeleteFile(id) => Ok((Table::Files, id.0, None)),
         Change::PutStripe(row) => put(Table::Stripes, row.first_handle.0, row),
         Change::DeleteStripe(first) => Ok((Table::Stripes, first.0, None)),
+        Change::PutUptime(row) => put(Table::Uptime, 0, row),
+        Change::PutClient(row) => put(Table::Clients, row.client.0, row),
+        Change::DeleteClient(client) => Ok((Table::Clients, client.0, None)),
     }
 }

@@ -21,6 +21,7 @@ fn history() -> Vec<Vec<Command>> {
         expected: expected.iter().copied().map(NodeIndex).collect(),
         copies: copies.iter().copied().map(NodeIndex).collect(),
     };
+    let remove = |text| Command::RemoveFiles { names: vec![name(text)] };
     vec![
         opening(),
         vec![commit(100, "iso/one", XOR, 7, 2, false), commit(200, "two", RS, 9, 1, false)],
@@ -28,6 +29,7 @@ fn history() -> Vec<Vec<Command>> {
         vec![commit(400, "iso/one", PLAIN, 20, 3, true), set_copies(201, &[3], &[4, 5])],
         vec![Command::Rename { from: name("two"), to: name("iso/two"), replace: false }],
         vec![Command::RemoveFiles { names: vec![name("iso/two"), name("empty")] }],
+        (1..5).map(|client| fixture::requested(client, 1, remove("a"), 100 * client)).collect(),
     ]
 }
 

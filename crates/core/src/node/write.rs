@@ -5,17 +5,24 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::try_join;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::incoming::Incoming;
 use super::role::Node;
+use super::store::Claim;
 use crate::api::{Error, Kind, Result, WRITE_RENEWAL_INTERVAL, WritePart, WriteStream};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
+use crate::id::Handle;
 
 /// A writer that sends nothing for this long is given up: one whose source is
 /// slow says so more often.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 const _: () = assert!(2 * WRITE_RENEWAL_INTERVAL.as_secs() < SILENCE_MAX.as_secs());
+
+/// How often a write looks whether another write of its chunk has ended.
+const CLAIM_PAUSE: Duration = Duration::from_millis(50);
+/// Looks after which it is refused: 5 s.
+const CLAIM_TRIES_MAX: u32 = 100;
 
 impl Node {
     /// Takes one chunk; returns once it is durable.
@@ -25,7 +32,7 @@ impl Node {
         header.validate().map_err(|error| {
             Error::new(Kind::Invalid, format!("chunk {handle} is refused: {error}"))
         })?;
-        let claim = self.store.claim(handle)?;
+        let claim = self.claim_when_free(handle).await?;
         if self.store.has_good(handle) {
             return self.take_again(header, parts).await;
         }
@@ -42,6 +49,19 @@ impl Node {
                 WritePart::Seal(seal) => return incoming.seal(seal, false).await,
             }
         }
+    }
+
+    /// The right to write a chunk, once another write of it has ended. A write
+    /// that is sent twice at once is no failure of this node: refused, it would
+    /// make the client pass the node over for the rest of its upload.
+    async fn claim_when_free(&self, handle: Handle) -> Result<Claim> {
+        for _ in 0..CLAIM_TRIES_MAX {
+            if let Ok(claim) = self.store.claim(handle) {
+                return Ok(claim);
+            }
+            sleep(CLAIM_PAUSE).await;
+        }
+        self.store.claim(handle)
     }
 
     /// Hears a writer out whose chunk is here already: it may have missed the

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dfs_core::api::{CoordinatorService, PutMode, Rename};
+use dfs_core::client::Doubt;
 use dfs_core::name::FileName;
 use serde_json::json;
 
@@ -22,17 +23,17 @@ pub(super) async fn run(args: MvArgs, console: &Console) -> Outcome {
         name(&args.to)?
     };
     let mode = if args.force { PutMode::Replace } else { PutMode::IfAbsent };
-    let request = Rename { from, to, mode };
     let cluster = console.cluster(&args.cluster)?;
-    let ask = |coordinator: Arc<dyn CoordinatorService>| {
-        let request = request.clone();
-        async move { coordinator.rename(request).await }
+    let (what, look) = (format!("{from} is now {to}"), format!("dfs-sim stat {to}"));
+    let ask = |coordinator: Arc<dyn CoordinatorService>, request| {
+        let (from, to, request) = (from.clone(), to.clone(), Some(request));
+        async move { coordinator.rename(Rename { from, to, mode, request }).await }
     };
-    cluster.client.call(ask).await?;
+    cluster.client.change(Doubt { what: &what, look: &look }, ask).await?;
     if args.answer.json {
-        json::print("mv", json!({ "from": request.from.as_str(), "to": request.to.as_str() }))?;
+        json::print("mv", json!({ "from": from.as_str(), "to": to.as_str() }))?;
     } else {
-        output::line(format!("{} is now {}", request.from, request.to))?;
+        output::line(what)?;
     }
     Ok(Code::Ok)
 }

@@ -101,11 +101,7 @@ async fn store(
     options: PutOptions,
     progress: &Progress,
 ) -> Result<PutSummary, Failure> {
-    cluster
-        .client
-        .put(source, options, progress)
-        .await
-        .map_err(|e| Failure::new(e.kind.into(), e.message))
+    cluster.client.put(source, options, progress).await.map_err(Failure::from)
 }
 
 /// A file that was stored, or why not.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dfs_core::api::{CoordinatorService, Remove, Removed};
+use dfs_core::client::Doubt;
 use serde_json::{Value, json};
 
 use super::ls;
@@ -60,12 +61,20 @@ async fn ask_to_remove(
             "{name:?} is everything that is stored: name what is to go, folder by folder"
         )));
     }
-    let request = Remove { path: name.to_owned(), is_recursive, is_dry_run };
-    let ask = |coordinator: Arc<dyn CoordinatorService>| {
-        let request = request.clone();
-        async move { coordinator.remove(request).await }
+    let ask = |coordinator: Arc<dyn CoordinatorService>, request| {
+        let path = name.to_owned();
+        async move { coordinator.remove(Remove { path, is_recursive, is_dry_run, request }).await }
     };
-    let removed = cluster.client.call(ask).await?;
+    let removed = if is_dry_run {
+        cluster.client.call(|coordinator| ask(coordinator, None)).await?
+    } else {
+        let (what, look) = match is_recursive {
+            true => (format!("all of {name} was removed"), format!("dfs-sim ls {name}")),
+            false => (format!("{name} was removed"), format!("dfs-sim stat {name}")),
+        };
+        let doubt = Doubt { what: &what, look: &look };
+        cluster.client.change(doubt, |coordinator, request| ask(coordinator, Some(request))).await?
+    };
     if removed.files == 0 {
         return Err(Failure::new(Code::NotFound, format!("there is no file {name:?}")));
     }

@@ -34,13 +34,18 @@ fn escaped(json: &str) -> String {
     json.chars().map(escaped).collect()
 }
 
-/// A failure, as the answer.
+/// A failure, as the answer. `outcome` is there only where the change may
+/// have been made all the same.
 pub(crate) fn failure(failure: &Failure) -> Value {
-    json!({ "error": {
+    let mut error = json!({
         "kind": failure.code.word(),
         "exit_code": failure.code as u8,
         "message": failure.message,
-    }})
+    });
+    if failure.is_not_known {
+        error["outcome"] = json!("not_known");
+    }
+    json!({ "error": error })
 }
 
 /// A file.

@@ -17,7 +17,7 @@ const KIND_KEY: &str = "dfs-kind";
 
 /// Each kind, its word on the wire, and the status code that other gRPC
 /// tools see. Words are never used again for another kind.
-const KINDS: [(Kind, &str, Code); 13] = [
+const KINDS: [(Kind, &str, Code); 15] = [
     (Kind::Unavailable, "unavailable", Code::Unavailable),
     (Kind::Invalid, "invalid", Code::InvalidArgument),
     (Kind::NotAuthorised, "not-authorised", Code::PermissionDenied),
@@ -31,6 +31,8 @@ const KINDS: [(Kind, &str, Code); 13] = [
     (Kind::WrongIdentity, "wrong-identity", Code::FailedPrecondition),
     (Kind::UnknownUpload, "unknown-upload", Code::Aborted),
     (Kind::Internal, "internal", Code::Internal),
+    (Kind::NotKnown, "not-known", Code::Unknown),
+    (Kind::Forgotten, "forgotten", Code::Aborted),
 ];
 
 /// The status that carries `error`.

@@ -8,7 +8,7 @@ use dfs_core::api::{
     HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename, Result, Retarget,
     StripePlacement, Target, UploadGrant, Usage,
 };
-use dfs_core::id::{ClusterId, FileId, NodeId, SessionId};
+use dfs_core::id::{ClientNumber, ClusterId, FileId, NodeId, SessionId};
 
 use super::CALL_DEADLINE;
 use super::path::Path;
@@ -59,8 +59,16 @@ impl CoordinatorService for CoordinatorLink {
         self.ask("retarget", |to: Service| async move { to.retarget(request).await }).await
     }
 
+    async fn client_number(&self) -> Result<ClientNumber> {
+        self.ask("client_number", |to: Service| async move { to.client_number().await }).await
+    }
+
     async fn commit(&self, request: Commit) -> Result<Committed> {
-        self.ask("commit", |to: Service| async move { to.commit(request).await }).await
+        let asked = self.0.request(request.request);
+        let ask = |to: Service| async move {
+            asked.answered(to.commit(request).await, |stored| format!("file {}", stored.info.id))
+        };
+        self.ask("commit", ask).await
     }
 
     async fn abort(&self, upload: FileId) -> Result<()> {
@@ -76,11 +84,20 @@ impl CoordinatorService for CoordinatorLink {
     }
 
     async fn remove(&self, request: Remove) -> Result<Removed> {
-        self.ask("remove", |to: Service| async move { to.remove(request).await }).await
+        let asked = self.0.request(request.request);
+        let ask = |to: Service| async move {
+            let sum = |gone: &Removed| format!("{} files, {} bytes", gone.files, gone.bytes);
+            asked.answered(to.remove(request).await, sum)
+        };
+        self.ask("remove", ask).await
     }
 
     async fn rename(&self, request: Rename) -> Result<()> {
-        self.ask("rename", |to: Service| async move { to.rename(request).await }).await
+        let asked = self.0.request(request.request);
+        let ask = |to: Service| async move {
+            asked.answered(to.rename(request).await, |()| "renamed".to_owned())
+        };
+        self.ask("rename", ask).await
     }
 
     async fn usage(&self, prefix: String) -> Result<Usage> {

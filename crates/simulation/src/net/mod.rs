@@ -26,6 +26,7 @@ mod node_link;
 mod order;
 mod path;
 mod read;
+mod request;
 mod write;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use std::time::Duration;
 
 use dfs_core::api::{CoordinatorService, NodeService};
 use dfs_core::env::{Hard, Peers};
+use dfs_core::id::RequestId;
 
 pub use link::Link;
 
@@ -94,6 +96,9 @@ struct State {
     /// What the process of each host has heeded, by number.
     heeded: BTreeMap<u32, Heeded>,
     stale: Vec<String>,
+    /// The first answer to each request.
+    answers: BTreeMap<RequestId, String>,
+    changed_answers: Vec<String>,
 }
 
 /// A copy that was rebuilt, as the order and its receipt tell.
@@ -138,6 +143,8 @@ impl Net {
             deleted: Vec::new(),
             heeded: BTreeMap::new(),
             stale: Vec::new(),
+            answers: BTreeMap::new(),
+            changed_answers: Vec::new(),
         };
         Self(Arc::new(Inner { trace, steps, state: Mutex::new(state) }))
     }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use dfs_core::api::{Kind, List, ListEntry, PutMode, Remove, Rename};
 use dfs_core::client::{
-    Client, ClientError, ClientSettings, GetSummary, Progress, PutOptions, PutSummary,
+    Client, ClientError, ClientSettings, Doubt, GetSummary, Progress, PutOptions, PutSummary,
 };
 use dfs_core::units::{ByteSize, Span};
 use futures_util::{StreamExt, stream};
 
 use super::state::{Run, client_name};
 use crate::cluster::{COORDINATOR, MemorySink, file_name, options, seekable};
-use crate::history::{Allowed, Begun, Outcome, Version};
+use crate::history::{Allowed, Begun, Moment, Outcome, Version};
 use crate::host::Host;
 use crate::rng::Rng;
 use crate::sample::mixed_bytes;
@@ -131,7 +131,7 @@ impl Run<'_> {
             host.spawn(async move { client.put(seekable(&bytes), how, &Progress::new()).await });
         let result: Result<PutSummary, ClientError> = match running.await {
             Ok(result) => result,
-            Err(_ended) => Err(ClientError::new(Kind::Unavailable, "the client was killed")),
+            Err(_ended) => Err(ClientError::new(Kind::NotKnown, "the client was killed")),
         };
         if let Ok(summary) = &result
             && summary.copies_missing > 0
@@ -143,12 +143,9 @@ impl Run<'_> {
         }
         let outcome = match &result {
             Ok(_) => Outcome::Acknowledged,
-            Err(error) => match error.kind {
-                Kind::Exists | Kind::Invalid | Kind::Insufficient | Kind::NoSpace => {
-                    Outcome::Refused
-                }
-                _ => Outcome::Unclear,
-            },
+            Err(error) if error.kind == Kind::NotKnown => Outcome::Unclear,
+            // Every other failure promises that nothing is or will be stored.
+            Err(_) => Outcome::Refused,
         };
         let is_expected = matches!(&result, Err(error) if error.kind == Kind::Exists);
         if let Err(error) = &result
@@ -166,13 +163,16 @@ impl Run<'_> {
 
     async fn remove(&self, host: &Host, op: &Op) {
         let begun = self.history.borrow_mut().begin(&op.name, None);
+        let began = self.history.borrow_mut().tick();
         let client = self.client(host);
-        let request = Remove { path: op.name.clone(), is_recursive: false, is_dry_run: false };
+        let path = op.name.clone();
         let running = host.spawn(async move {
+            let doubt = Doubt { what: "it was removed", look: "ls" };
             client
-                .call(|coordinator| {
-                    let request = request.clone();
-                    async move { coordinator.remove(request).await }
+                .change(doubt, |coordinator, request| {
+                    let (path, request) = (path.clone(), Some(request));
+                    let remove = Remove { path, is_recursive: false, is_dry_run: false, request };
+                    async move { coordinator.remove(remove).await }
                 })
                 .await
         });
@@ -181,8 +181,29 @@ impl Run<'_> {
             self.violates("I10", format!("{} cannot be removed for want of space", op.name));
         }
         let (outcome, is_expected) = changed(&result);
-        self.note(op, &"", &result.map(drop));
+        self.note(op, &"", &result.as_ref().map(drop));
         self.end_change(op.act, begun, outcome, is_expected);
+        self.check_refusal(&op.name, began, &result);
+    }
+
+    /// Checks that a change which is refused because its file is not there
+    /// tells the truth: that at some moment since it began there was none. A
+    /// repeat of a change that was made must not say so.
+    fn check_refusal<T>(
+        &self,
+        name: &str,
+        began: Moment,
+        result: &Result<T, dfs_core::api::Error>,
+    ) {
+        if !matches!(result, Err(error) if error.kind == Kind::NotFound) {
+            return;
+        }
+        let ended = self.history.borrow_mut().tick();
+        let allowed = self.history.borrow().allowed(name, began, ended);
+        if !allowed.absent {
+            let text = format!("{name} is said not to be there; right is {allowed:?}");
+            self.violates("I15", text);
+        }
     }
 
     /// Gives a file a name that no other call uses, so that what is under it
@@ -199,25 +220,26 @@ impl Run<'_> {
             (to, begun, began, moved)
         };
         let client = self.client(host);
-        let request =
-            Rename { from: file_name(&op.name), to: file_name(&to), mode: PutMode::IfAbsent };
+        let (from, onto) = (file_name(&op.name), file_name(&to));
         let running = host.spawn(async move {
+            let doubt = Doubt { what: "it was renamed", look: "ls" };
             client
-                .call(|coordinator| {
-                    let request = request.clone();
-                    async move { coordinator.rename(request).await }
+                .change(doubt, |coordinator, request| {
+                    let (from, to, request) = (from.clone(), onto.clone(), Some(request));
+                    let rename = Rename { from, to, mode: PutMode::IfAbsent, request };
+                    async move { coordinator.rename(rename).await }
                 })
                 .await
         });
         let result = flatten(running.await);
-        // A second try of one that had its effect says so in one of two ways.
-        let (outcome, is_expected) = match &result {
-            Err(error) if error.kind == Kind::Exists => (Outcome::Over, true),
-            result => changed(result),
-        };
+        if matches!(&result, Err(error) if error.kind == Kind::Exists) {
+            self.violates("I15", format!("{to} is said to exist, and no other call uses it"));
+        }
+        let (outcome, is_expected) = changed(&result);
         self.note(op, &format_args!("to {to}"), &result);
         self.end_move(op, &to, began, moved, outcome);
         self.end_change(op.act, begun, outcome, is_expected);
+        self.check_refusal(&op.name, began, &result);
     }
 
     /// A rename that began at `began` ended: any content may have been moved
@@ -512,9 +534,7 @@ fn part<'b>(bytes: &'b [u8], range: Option<&Range<u64>>) -> &'b [u8] {
 fn flatten<T>(
     result: Result<Result<T, dfs_core::api::Error>, crate::task::Ended>,
 ) -> Result<T, dfs_core::api::Error> {
-    result.unwrap_or_else(|ended| {
-        Err(dfs_core::api::Error::new(Kind::Unavailable, ended.to_string()))
-    })
+    result.unwrap_or_else(|ended| Err(dfs_core::api::Error::new(Kind::NotKnown, ended.to_string())))
 }
 
 /// What the answer to a removal or a renaming says of its effect, and whether
@@ -522,10 +542,10 @@ fn flatten<T>(
 fn changed<T>(result: &Result<T, dfs_core::api::Error>) -> (Outcome, bool) {
     match result {
         Ok(_) => (Outcome::Acknowledged, false),
-        Err(error) => match error.kind {
-            Kind::NotFound => (Outcome::Over, true),
-            Kind::Invalid => (Outcome::Refused, true),
-            _ => (Outcome::Unclear, false),
-        },
+        // Every failure but this one promises that there is no effect.
+        Err(error) if error.kind == Kind::NotKnown => (Outcome::Unclear, false),
+        Err(error) => {
+            (Outcome::Refused, matches!(error.kind, Kind::NotFound | Kind::Invalid | Kind::Exists))
+        }
     }
 }

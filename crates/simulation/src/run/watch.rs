@@ -44,6 +44,9 @@ impl Run<'_> {
             let status = self.status().await;
             self.compare(&mut truth, status.as_ref()).await;
             let now_ms = trace::elapsed_ms();
+            for changed in self.world.net().take_changed_answers() {
+                self.violates("I15", changed);
+            }
             for stale in self.world.net().take_stale() {
                 self.violates("I9", stale);
             }

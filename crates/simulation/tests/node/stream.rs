@@ -33,6 +33,23 @@ fn a_silent_writer_is_given_up_and_its_handle_is_free_again() {
 }
 
 #[test]
+fn a_chunk_that_is_sent_twice_at_once_is_taken_twice() {
+    World::run(4, async |world| {
+        let host = world.add_host("n1", 4001);
+        let node = start(&host).await;
+        host.set_disk_latency_us(200_000);
+        for (handle, len) in [(1, 900), (2, 3_200_000)] {
+            let chunk = thin(handle, len);
+            let write = || chunk.write_to(&*node, context());
+            let (first, second) = tokio::join!(biased; write(), write());
+            assert_eq!((first, second), (Ok(()), Ok(())), "{len} bytes");
+            assert_eq!(is_held_good(&node, handle).await, Some(true));
+            adopt(&node).await.expect("it hears from its coordinator");
+        }
+    });
+}
+
+#[test]
 fn a_writer_that_goes_away_leaves_nothing() {
     World::run(2, async |world| {
         let host = world.add_host("n1", 4001);

@@ -8,10 +8,10 @@ use tokio::time::timeout;
 
 use super::{PutOptions, Written};
 use crate::api::{
-    Commit, Committed, Context, CoordinatorService, Error, Kind, Lookup, NodeService, Place,
-    PutMode, Retarget, SealedStripe, StripePlacement, Target, UploadGrant, WriteHeader,
+    Commit, Context, CoordinatorService, Error, Kind, NodeService, Place, Retarget, SealedStripe,
+    StripePlacement, Target, UploadGrant, WriteHeader,
 };
-use crate::client::{Client, ClientError, CopyLeft, CopyReplaced, NOTES_MAX, PutSummary};
+use crate::client::{Client, ClientError, CopyLeft, CopyReplaced, Doubt, NOTES_MAX, PutSummary};
 use crate::data::chunk::ChunkHeader;
 use crate::env::Env;
 use crate::id::{FileId, Handle, NodeId, NodeIndex};
@@ -293,33 +293,28 @@ impl<'a> Upload<'a> {
     pub(super) async fn commit(mut self, written: Written) -> Result<PutSummary, PutError> {
         // From here on the file may be visible: nothing may be given up.
         self.guard.upload = None;
-        let request = Commit { upload: self.id, size: written.size, sealed: written.sealed };
+        let name = &self.options.name;
+        let (what, look) = (format!("{name} was stored"), format!("dfs-sim stat {name}"));
+        let commit =
+            Commit { upload: self.id, size: written.size, sealed: written.sealed, request: None };
         let answer = self
             .client
-            .call(|coordinator| {
-                let request = request.clone();
-                async move { coordinator.commit(request).await }
+            .change(Doubt { what: &what, look: &look }, |coordinator, request| {
+                let commit = Commit { request: Some(request), ..commit.clone() };
+                async move { coordinator.commit(commit).await }
             })
             .await;
         let committed = match answer {
             Ok(committed) => committed,
-            // A coordinator that restarted after the commit no longer knows
-            // the upload, but it knows the file.
-            Err(error) if error.kind == Kind::UnknownUpload => {
-                self.find_committed().await?.ok_or(PutError::Lost(error))?
-            }
-            Err(error) if error.kind == Kind::Unavailable => {
-                return Err(PutError::failed(
-                    Kind::Unavailable,
-                    format!(
-                        "{error}; whether {} was stored is not known: look with `stat`",
-                        self.options.name
-                    ),
-                ));
+            // The only answer after which the put begins anew: this commit
+            // was not executed and never will be.
+            Err(error) if error.kind == Kind::UnknownUpload => return Err(PutError::Lost(error)),
+            Err(error) if error.kind == Kind::NotKnown => {
+                return Err(PutError::Failed(error.into()));
             }
             Err(error) => {
                 self.abort().await;
-                return Err(error.into());
+                return Err(PutError::Failed(error.into()));
             }
         };
         let mut trouble = self.trouble();
@@ -331,37 +326,6 @@ impl<'a> Upload<'a> {
             left_to_repair: std::mem::take(&mut trouble.left),
             restarts: 0,
         })
-    }
-
-    async fn find_committed(&self) -> Result<Option<Committed>, PutError> {
-        let request = Lookup { name: self.options.name.clone(), version: None, first_stripe: 0 };
-        let found = self
-            .client
-            .call(|coordinator| {
-                let request = request.clone();
-                async move { coordinator.lookup(request).await }
-            })
-            .await;
-        match found {
-            Ok(map) if map.info.id == self.id => {
-                let copies_missing = map.info.copies_missing;
-                Ok(Some(Committed { info: map.info, copies_missing }))
-            }
-            Ok(map) if map.info.id > self.id && self.options.mode == PutMode::Replace => {
-                // Ours may have been there for a moment; a later one won.
-                Err(PutError::failed(
-                    Kind::Unavailable,
-                    format!(
-                        "the coordinator restarted during the commit, and {} was replaced since \
-                         by another put: put it again if it shall win",
-                        self.options.name
-                    ),
-                ))
-            }
-            Ok(_) => Ok(None),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Gives the upload up. Best effort: it also lapses by itself.

@@ -149,7 +149,7 @@ async fn ask(
     let mut rng = Rng::new(5);
     for file in (0..renamed).map(|number| number * one_in) {
         let (from, to) = (file_name(file), other_name(file));
-        commands.push(Rename { from, to, mode: PutMode::IfAbsent });
+        commands.push(Rename { from, to, mode: PutMode::IfAbsent, request: None });
     }
     let (seconds, latencies) = timed(commands, |rename| {
         let coordinator = coordinator.clone();

@@ -146,7 +146,12 @@ async fn during(
         asking(stop.clone(), move || {
             let (from, to) = if is_away { (&other, &name) } else { (&name, &other) };
             is_away = !is_away;
-            let rename = Rename { from: from.clone(), to: to.clone(), mode: PutMode::IfAbsent };
+            let rename = Rename {
+                from: from.clone(),
+                to: to.clone(),
+                mode: PutMode::IfAbsent,
+                request: None,
+            };
             let coordinator = coordinator.clone();
             async move { coordinator.rename(rename).await }
         })
@@ -165,6 +170,7 @@ async fn during(
         from: FileName::new("moved").expect("a good name"),
         to: (names.name)(0),
         mode: PutMode::IfAbsent,
+        request: None,
     };
     drop(coordinator.rename(moved).await);
     done?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dfs_core::api::{Error, FileInfo, NodeState, PolicyOverrides, PutMode, Remove};
-use dfs_core::client::{Client, ClientError, Progress, PutOptions, Sink, Source};
+use dfs_core::client::{Client, ClientError, Doubt, Progress, PutOptions, Sink, Source};
 use dfs_core::name::FileName;
 use dfs_core::policy::PolicySpec;
 use tokio::time::{Instant, interval, sleep};
@@ -147,8 +147,10 @@ impl Store {
     /// Removes a file, or all below a folder.
     pub(super) async fn remove(&self, name: &str, is_recursive: bool) -> Result<(), Failure> {
         let path = self.name(name).as_str().to_owned();
-        let asked = self.client.call(|coordinator| {
-            let remove = Remove { path: path.clone(), is_recursive, is_dry_run: false };
+        let doubt = Doubt { what: "it was removed", look: "dfs-sim ls" };
+        let asked = self.client.change(doubt, |coordinator, request| {
+            let (path, request) = (path.clone(), Some(request));
+            let remove = Remove { path, is_recursive, is_dry_run: false, request };
             async move { coordinator.remove(remove).await }
         });
         asked.await.map(drop).map_err(refused)

@@ -6,7 +6,7 @@ use dfs_core::api::{
     HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename, Result, Retarget,
     StripePlacement, Target, UploadGrant, Usage,
 };
-use dfs_core::id::{ClusterId, FileId, NodeId, SessionId};
+use dfs_core::id::{ClientNumber, ClusterId, FileId, NodeId, SessionId};
 use tonic::transport::Channel;
 
 use super::peer::{Line, Peer};
@@ -66,6 +66,12 @@ impl CoordinatorService for CoordinatorStub {
         let mut client = self.client()?;
         let call = client.retarget(wire::RetargetRequest::from(request));
         self.peer.answer(CALL_TIMEOUT, call, |reply| maybe(reply.target)).await
+    }
+
+    async fn client_number(&self) -> Result<ClientNumber> {
+        let mut client = self.client()?;
+        let call = client.client_number(wire::ClientNumberRequest {});
+        self.peer.answer(CALL_TIMEOUT, call, |reply| Ok(ClientNumber(reply.client))).await
     }
 
     async fn commit(&self, request: Commit) -> Result<Committed> {

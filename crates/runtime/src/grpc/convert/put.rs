@@ -4,7 +4,7 @@ use dfs_core::api::{
     BeginPut, Commit, Committed, Place, PutMode, Retarget, STRIPES_PER_CALL_MAX, SealedChunk,
     SealedStripe, StripePlacement, Target, UploadGrant,
 };
-use dfs_core::id::{FileId, Handle};
+use dfs_core::id::{ClientNumber, FileId, Handle, RequestId};
 use dfs_core::policy::{STRIPE_WIDTH_MAX, StripeShape};
 
 use super::super::limit::{COPIES_MAX, NODES_MAX};
@@ -254,7 +254,12 @@ impl TryFrom<wire::RetargetRequest> for Retarget {
 
 impl From<Commit> for wire::CommitRequest {
     fn from(request: Commit) -> Self {
-        Self { upload: request.upload.0, size_bytes: request.size, sealed: wires(request.sealed) }
+        Self {
+            upload: request.upload.0,
+            size_bytes: request.size,
+            sealed: wires(request.sealed),
+            request: request.request.map(Into::into),
+        }
     }
 }
 
@@ -266,7 +271,21 @@ impl TryFrom<wire::CommitRequest> for Commit {
             upload: FileId(wire.upload),
             size: wire.size_bytes,
             sealed: list("sealed", wire.sealed, STRIPES_PER_CALL_MAX)?,
+            request: wire.request.map(Into::into),
         })
+    }
+}
+
+// Any numbers may come: the catalog knows which were handed out.
+impl From<RequestId> for wire::RequestId {
+    fn from(request: RequestId) -> Self {
+        Self { client: request.client.0, sequence: request.sequence }
+    }
+}
+
+impl From<wire::RequestId> for RequestId {
+    fn from(wire: wire::RequestId) -> Self {
+        Self { client: ClientNumber(wire.client), sequence: wire.sequence }
     }
 }
 

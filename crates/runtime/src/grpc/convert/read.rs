@@ -339,6 +339,7 @@ impl From<Remove> for wire::RemoveRequest {
             path: request.path,
             is_recursive: request.is_recursive,
             is_dry_run: request.is_dry_run,
+            request: request.request.map(Into::into),
         }
     }
 }
@@ -351,6 +352,7 @@ impl TryFrom<wire::RemoveRequest> for Remove {
             path: prefix("path", wire.path)?,
             is_recursive: wire.is_recursive,
             is_dry_run: wire.is_dry_run,
+            request: wire.request.map(Into::into),
         })
     }
 }
@@ -375,6 +377,7 @@ impl From<Rename> for wire::RenameRequest {
             from: request.from.as_str().to_owned(),
             to: request.to.as_str().to_owned(),
             mode: wire::PutMode::from(request.mode).into(),
+            request: request.request.map(Into::into),
         }
     }
 }
@@ -387,6 +390,7 @@ impl TryFrom<wire::RenameRequest> for Rename {
             mode: wire.mode().try_into()?,
             from: file_name("from", wire.from)?,
             to: file_name("to", wire.to)?,
+            request: wire.request.map(Into::into),
         })
     }
 }

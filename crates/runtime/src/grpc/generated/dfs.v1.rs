@@ -650,6 +650,21 @@ pub struct RetargetReply {
     #[prost(message, optional, tag = "1")]
     pub target: ::core::option::Option<Target>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClientNumberRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClientNumberReply {
+    #[prost(uint64, tag = "1")]
+    pub client: u64,
+}
+/// The name of one change; every repeat of it carries the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestId {
+    #[prost(uint64, tag = "1")]
+    pub client: u64,
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommitRequest {
     #[prost(uint64, tag = "1")]
@@ -658,6 +673,9 @@ pub struct CommitRequest {
     pub size_bytes: u64,
     #[prost(message, repeated, tag = "3")]
     pub sealed: ::prost::alloc::vec::Vec<SealedStripe>,
+    /// absent: it is never repeated
+    #[prost(message, optional, tag = "4")]
+    pub request: ::core::option::Option<RequestId>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitReply {
@@ -807,6 +825,9 @@ pub struct RemoveRequest {
     pub is_recursive: bool,
     #[prost(bool, tag = "3")]
     pub is_dry_run: bool,
+    /// absent: it is never repeated
+    #[prost(message, optional, tag = "4")]
+    pub request: ::core::option::Option<RequestId>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveReply {
@@ -823,6 +844,9 @@ pub struct RenameRequest {
     pub to: ::prost::alloc::string::String,
     #[prost(enumeration = "PutMode", tag = "3")]
     pub mode: i32,
+    /// absent: it is never repeated
+    #[prost(message, optional, tag = "4")]
+    pub request: ::core::option::Option<RequestId>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenameReply {}
@@ -2388,6 +2412,30 @@ pub mod coordinator_client {
                 .insert(GrpcMethod::new("dfs.v1.Coordinator", "ReportBad"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn client_number(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClientNumberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClientNumberReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/dfs.v1.Coordinator/ClientNumber",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("dfs.v1.Coordinator", "ClientNumber"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2443,6 +2491,13 @@ pub mod coordinator_server {
             &self,
             request: tonic::Request<super::ReportBadRequest>,
         ) -> std::result::Result<tonic::Response<super::ReportBadReply>, tonic::Status>;
+        async fn client_number(
+            &self,
+            request: tonic::Request<super::ClientNumberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ClientNumberReply>,
+            tonic::Status,
+        >;
     }
     /// What the coordinator does for others.
     #[derive(Debug)]
@@ -2946,6 +3001,51 @@ pub mod coordinator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportBadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Coordinator/ClientNumber" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClientNumberSvc<T: Coordinator>(pub Arc<T>);
+                    impl<
+                        T: Coordinator,
+                    > tonic::server::UnaryService<super::ClientNumberRequest>
+                    for ClientNumberSvc<T> {
+                        type Response = super::ClientNumberReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClientNumberRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Coordinator>::client_number(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClientNumberSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

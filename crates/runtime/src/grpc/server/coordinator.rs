@@ -109,6 +109,15 @@ impl coordinator_server::Coordinator for Adapter {
         self.calls.answer(call, |()| wire::RenameReply {}).await
     }
 
+    async fn client_number(
+        &self,
+        _: Request<wire::ClientNumberRequest>,
+    ) -> Answer<wire::ClientNumberReply> {
+        let service = self.service.clone();
+        let call = async move { service.client_number().await };
+        self.calls.answer(call, |client| wire::ClientNumberReply { client: client.0 }).await
+    }
+
     async fn usage(&self, request: Request<wire::UsageRequest>) -> Answer<wire::UsageReply> {
         let under = checked(prefix("prefix", request.into_inner().prefix))?;
         let service = self.service.clone();

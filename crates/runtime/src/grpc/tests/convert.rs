@@ -13,7 +13,9 @@ use dfs_core::api::{
     Target, Told, UploadGrant, Usage, Verdict, Word, WriteHeader,
 };
 use dfs_core::data::digest::Digest;
-use dfs_core::id::{ClusterId, FileId, FolderId, Handle, NodeId, Run, SessionId};
+use dfs_core::id::{
+    ClientNumber, ClusterId, FileId, FolderId, Handle, NodeId, RequestId, Run, SessionId,
+};
 use dfs_core::name::FileName;
 use dfs_core::policy::{
     Code, Coding, Compression, ParitySpec, PlacementStrategy, Policy, PolicySpec, StripeShape,
@@ -298,6 +300,7 @@ fn messages_of_an_upload_arrive_as_they_were_sent() {
         upload: FileId(5),
         size: 9,
         sealed: vec![sealed()],
+        request: Some(RequestId { client: ClientNumber(7), sequence: 8 }),
     });
     crosses::<wire::CommitReply, _>(Committed { info: file(), copies_missing: 2 });
 }
@@ -361,12 +364,14 @@ fn messages_about_names_arrive_as_they_were_sent() {
         path: "a/b".to_owned(),
         is_recursive: true,
         is_dry_run: false,
+        request: Some(RequestId { client: ClientNumber(u64::MAX), sequence: 1 }),
     });
     crosses::<wire::RemoveReply, _>(Removed { files: 1, bytes: 2 });
     crosses::<wire::RenameRequest, _>(Rename {
         from: name("a"),
         to: name("b"),
         mode: PutMode::Replace,
+        request: Some(RequestId { client: ClientNumber(1), sequence: u64::MAX }),
     });
     crosses::<wire::ReportBadRequest, _>(BadCopy {
         handle: Handle(1),

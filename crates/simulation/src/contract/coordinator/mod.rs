@@ -163,7 +163,7 @@ async fn store(
 
 fn commit_of(grant: &UploadGrant, size: u64) -> Commit {
     let sealed = grant.first.iter().map(|placement| sealed(placement, size)).collect();
-    Commit { upload: grant.upload, size, sealed }
+    Commit { upload: grant.upload, size, sealed, request: None }
 }
 
 fn assert_kind<T>(result: Result<T>, kind: Kind, claim: &str) -> Error {

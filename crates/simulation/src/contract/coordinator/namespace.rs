@@ -71,8 +71,9 @@ pub(super) async fn folders_are_summed_up(coordinator: &dyn CoordinatorService) 
 
 pub(super) async fn names_move(coordinator: &dyn CoordinatorService) {
     fill(coordinator).await;
-    let rename =
-        |from, to, mode| coordinator.rename(Rename { from: name(from), to: name(to), mode });
+    let rename = |from, to, mode| {
+        coordinator.rename(Rename { from: name(from), to: name(to), mode, request: None })
+    };
     rename("a", "moved/a", PutMode::IfAbsent).await.expect("rename");
     let taken = rename("moved/a", "z", PutMode::IfAbsent).await;
     assert_kind(taken, Kind::Exists, "onto a name that is taken");
@@ -85,7 +86,12 @@ pub(super) async fn names_move(coordinator: &dyn CoordinatorService) {
 pub(super) async fn names_go(coordinator: &dyn CoordinatorService) {
     fill(coordinator).await;
     let remove = |path: &str, is_recursive, is_dry_run| {
-        coordinator.remove(Remove { path: path.to_owned(), is_recursive, is_dry_run })
+        coordinator.remove(Remove {
+            path: path.to_owned(),
+            is_recursive,
+            is_dry_run,
+            request: None,
+        })
     };
     let counted = remove("dir", true, true).await.expect("dry run");
     assert_eq!((counted.files, counted.bytes), (3, 9));

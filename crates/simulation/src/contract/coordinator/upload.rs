@@ -85,7 +85,7 @@ pub(super) async fn a_long_file_is_placed_stripe_by_stripe(coordinator: &dyn Coo
     last[2].chunks[0].raw_len = 5;
     last[2].chunks[0].stored_len = 17;
     let size = 12 * CHUNK + 5;
-    let committed = coordinator.commit(Commit { upload, size, sealed: last }).await;
+    let committed = coordinator.commit(Commit { upload, size, sealed: last, request: None }).await;
     assert_eq!(committed.expect("commit").info.chunks, 13);
     let map = coordinator
         .lookup(Lookup { name: name("long"), version: None, first_stripe: 11 })
@@ -123,14 +123,14 @@ pub(super) async fn a_failed_target_is_replaced(coordinator: &dyn CoordinatorSer
     assert_kind(unknown, Kind::UnknownUpload, "an upload that never was");
     placement.targets[0] = vec![targets[1].clone()];
     let sealed = vec![sealed(&placement, 1000)];
-    let commit = Commit { upload: grant.upload, size: 1000, sealed };
+    let commit = Commit { upload: grant.upload, size: 1000, sealed, request: None };
     // One copy of two cannot lose any one more node.
     assert_kind(coordinator.commit(commit).await, Kind::Insufficient, "too few copies");
 }
 
 pub(super) async fn what_does_not_add_up_is_refused(coordinator: &dyn CoordinatorService) {
     three_nodes(coordinator).await;
-    let unknown = Commit { upload: FileId(u64::MAX), size: 0, sealed: Vec::new() };
+    let unknown = Commit { upload: FileId(u64::MAX), size: 0, sealed: Vec::new(), request: None };
     assert_kind(coordinator.commit(unknown).await, Kind::UnknownUpload, "an unknown upload");
     let begin = async || coordinator.begin_put(wish("a", Some(1000))).await.expect("begin");
     let refuse = async |claim: &str, spoil: &dyn Fn(&mut Commit)| {

@@ -1,0 +1,65 @@
+//! Requests, as seen from outside: whatever the coordinator answers to one, it
+//! must answer to every repeat of it, also after it started anew.
+
+use dfs_core::api::{Kind, Result};
+use dfs_core::id::RequestId;
+
+use super::Net;
+use super::path::Path;
+
+/// A request on its way. Its repeats are other ones with the same id.
+#[derive(Clone)]
+pub(super) struct Asked {
+    net: Net,
+    request: Option<RequestId>,
+}
+
+impl Path {
+    pub(super) fn request(&self, request: Option<RequestId>) -> Asked {
+        Asked { net: self.net().clone(), request }
+    }
+}
+
+impl Asked {
+    /// The coordinator has an answer, which may be lost on its way back.
+    pub(super) fn answered<T>(
+        self,
+        result: Result<T>,
+        in_short: impl FnOnce(&T) -> String,
+    ) -> Result<T> {
+        let Some(request) = self.request else { return result };
+        let said = match &result {
+            Ok(answer) => in_short(answer),
+            Err(error) => match error.kind {
+                // These say nothing of what became of the change.
+                Kind::Unavailable | Kind::NotKnown | Kind::Forgotten | Kind::Internal => {
+                    return result;
+                }
+                kind => format!("{kind:?}"),
+            },
+        };
+        self.net.note_answer(request, said);
+        result
+    }
+}
+
+impl Net {
+    /// Repeats of requests that were answered otherwise than the first time,
+    /// since this was asked last.
+    #[must_use]
+    pub fn take_changed_answers(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().changed_answers)
+    }
+
+    fn note_answer(&self, request: RequestId, said: String) {
+        let mut state = self.state();
+        match state.answers.get(&request) {
+            Some(first) if *first != said => {
+                let text = format!("request {request} was answered {first:?}, and again {said:?}");
+                state.changed_answers.push(text);
+            }
+            Some(_) => {}
+            None => drop(state.answers.insert(request, said)),
+        }
+    }
+}
