@@ -9,6 +9,7 @@ use dfs_core::client::{Client, ClientError, ClientSettings, Progress};
 use dfs_core::coordinator::{Coordinator, CoordinatorSettings};
 use dfs_core::mutant::{Mutant, plant};
 use dfs_core::policy::ParitySpec;
+use dfs_core::verdict::Word;
 use dfs_simulation::World;
 use dfs_simulation::cluster::{
     COORDINATOR, Cluster, ClusterSettings, options, seekable, start_coordinator_on,
@@ -103,6 +104,7 @@ fn an_older_copy_that_is_put_back_changes_and_deletes_nothing() {
         assert!(refused.message.contains("newer catalog exists"), "{refused}");
         assert!(refused.message.contains("--accept-older-catalog"), "{refused}");
         let status = cluster.status().await;
+        assert_ne!(status.verdict.word, Word::AllWell, "{:?}", status.verdict);
         assert!(status.makes_no_changes.expect("it says why").contains("newer catalog"));
         let (bytes, summary) = cluster.get_with("first", None, true).await.expect("reads go on");
         assert!(bytes == first && summary.may_be_old, "and say that they may be old");

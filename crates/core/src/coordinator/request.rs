@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::role::Coordinator;
-use crate::api::{Committed, Error, FileInfo, Kind, Result};
+use crate::api::{Committed, Condition, Error, FileInfo, Kind, Result};
 use crate::catalog::StoredFile;
 use crate::catalog::{ANSWERS_MAX, Answer, Catalog, Command, Gone, Recalled, Refusal, Retention};
 use crate::id::{ClientNumber, RequestId};
@@ -116,6 +116,12 @@ pub(super) fn committed(file: StoredFile) -> Committed {
         stored_bytes: file.stored_bytes,
         raw_bytes: file.raw_bytes,
         spares: file.spares,
+        // As it was when it was stored: every stripe could be read then.
+        condition: match (copies_missing, file.spares) {
+            (0, _) => Condition::Full,
+            (_, ..=0) => Condition::AtRisk,
+            _ => Condition::Degraded,
+        },
         copies_missing,
     };
     Committed { info, copies_missing }

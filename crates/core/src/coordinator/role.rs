@@ -1,6 +1,7 @@
 //! The coordinator itself: how it starts, what it keeps, and its service.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -70,6 +71,10 @@ pub(super) struct State {
     /// The promise that was told last, and what it depends on.
     pub(super) promised: Option<(Asked, Promise)>,
 }
+
+/// How long a coordinator whose door has closed stays to answer those who
+/// waited at it.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// Why a coordinator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +147,7 @@ impl Coordinator {
             rotation: 0,
             promised: None,
         };
-        Ok(Arc::new_cyclic(|me| Self {
+        let coordinator = Arc::new_cyclic(|me| Self {
             env,
             settings,
             context,
@@ -156,13 +161,14 @@ impl Coordinator {
             me: me.clone(),
             mend_again: Notify::new(),
             state: Mutex::new(state),
-        }))
+        });
+        coordinator.count_leases();
+        Ok(coordinator)
     }
 
     /// Does all that goes on in the background. Returns only when the
     /// coordinator cannot go on, with the reason.
     pub async fn run(self: Arc<Self>) -> String {
-        self.count_leases();
         let background = futures_util::future::join4(
             self.clone().watch_for_stalls(),
             self.clone().pull_inventories(),
@@ -175,10 +181,18 @@ impl Coordinator {
         );
         tokio::select! {
             biased;
-            reason = self.door.failed() => reason,
+            reason = self.closed() => reason,
             reason = self.clone().adopt_nodes() => reason,
             _ = background => "its background work ended".to_owned(),
         }
+    }
+
+    /// Returns when the door has closed, with the reason, and those who waited
+    /// at it were answered.
+    async fn closed(&self) -> String {
+        let reason = self.door.failed().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+        reason
     }
 
     /// The cluster and the run of this start.

@@ -44,6 +44,8 @@ impl Coordinator {
             let range = |range: &ForeignRange| (Handle(range.start), Handle(range.end));
             catalog.foreign().map(range).collect()
         });
+        // A coordinator that makes no changes stores nothing, whatever room there is.
+        let cannot_store = makes_no_changes.clone().or(cannot_store);
         let now_ms = self.now_ms();
         let state = self.state();
         let never_heard = self.never_heard(&state);

@@ -161,7 +161,8 @@ mod tests {
         let (free, leased) = (Lease::default(), Lease::granted(now));
         let present = Run::new(5, 55);
         let next = Run::new(6, 66);
-        let cases: [(Run, Run, bool, Lease, Option<Kind>, &str); 11] = [
+        type Case = (Run, Run, bool, Lease, Option<Kind>, &'static str);
+        let cases: [Case; 11] = [
             (present, Run::default(), false, leased, None, "its own run, anew"),
             (next, present, false, free, None, "the next run, after the lease"),
             (next, present, false, leased, Some(Kind::Unavailable), "within the lease"),

@@ -100,7 +100,7 @@ fn code_7_is_a_folder_that_a_later_version_wrote() {
     let identity = data.join("identity");
     let text = fs::read_to_string(&identity).expect("an identity");
     let (_, rest) = text.split_once('\n').expect("lines");
-    fs::write(&identity, format!("dfs-sim node identity 2\n{rest}")).expect("a newer one");
+    fs::write(&identity, format!("dfs-sim node identity 3\n{rest}")).expect("a newer one");
     Answer::of(program().args(line).arg(&data)).ended(7).complained(&["later"]);
 }
 

@@ -307,7 +307,8 @@ impl Cluster {
     pub(crate) fn wait_until_online(&self, count: usize) {
         self.wait_until(&format!("{count} nodes are online"), |status| {
             let nodes = status["nodes"].as_array().expect("a list");
-            nodes.iter().filter(|node| node["state"] == "online").count() == count
+            let online = nodes.iter().filter(|node| node["state"] == "online").count();
+            online == count && status["health"] != "not_known_yet"
         });
     }
 

@@ -130,7 +130,7 @@ fn a_ledger_that_fails_ends_the_coordinator_and_a_new_start_knows_all() {
             let files = put_some(&cluster).await;
             cluster.host(COORDINATOR).disk().fail_next(call, kind, 1);
             let error = cluster.put("late", b"bytes").await.expect_err("it was not committed");
-            assert_eq!(error.kind, Kind::Unavailable, "{error}");
+            assert_eq!(error.kind, Kind::NotKnown, "{error}");
             assert!(!cluster.host(COORDINATOR).is_up(), "the process has ended");
             cluster.host(COORDINATOR).crash();
             cluster.start_coordinator().await;

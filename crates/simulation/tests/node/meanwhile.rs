@@ -53,6 +53,9 @@ impl Disk for ReadBetween {
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         self.inner.sync_dir(path)
     }
+    fn place(&self) -> io::Result<dfs_core::env::Place> {
+        self.inner.place()
+    }
     fn space(&self) -> io::Result<Space> {
         self.inner.space()
     }
