@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use dfs_core::api::Lookup;
+use dfs_core::coordinator::CoordinatorSettings;
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
-use dfs_simulation::cluster::{COORDINATOR, Cluster, ClusterSettings, file_name};
+use dfs_simulation::cluster::{
+    COORDINATOR, Cluster, ClusterSettings, file_name, start_coordinator_on,
+};
 use dfs_simulation::disk::MemoryDisk;
 use dfs_simulation::oracle::sample_bytes;
 use dfs_simulation::trace::Trace;
@@ -41,7 +44,9 @@ async fn with_an_older_catalog_put_back<'w>(
     cluster.pass(3 * MINUTE).await;
     cluster.host(COORDINATOR).kill();
     cluster.host(COORDINATOR).disk().copy_from(&backup);
-    cluster.start_coordinator().await;
+    let settings = CoordinatorSettings { accepts_older: true, ..cluster.coordinator_settings() };
+    let host = cluster.host(COORDINATOR);
+    start_coordinator_on(&host, settings).await.expect("the older catalog is accepted");
     cluster.wait_until_heard().await;
     (cluster, files)
 }

@@ -53,6 +53,11 @@ impl Catalog {
     #[must_use]
     pub fn kinship(&self, told: Told, position: u64) -> Kinship {
         let Run { epoch, tag } = told.run;
+        // An operator accepted that later states of such runs are lost.
+        let passes = |run: &RunRecord| run.accepts_older && epoch < run.run.epoch;
+        if self.runs.values().any(passes) {
+            return Kinship::Ancestor;
+        }
         if self.runs.get(&epoch).is_some_and(|known| known.run.tag == tag) {
             let later = self.runs.range(epoch..).nth(1).map(|(_, next)| next.first_position);
             let end = later.map_or(position, |first| first.saturating_sub(1));
@@ -64,8 +69,7 @@ impl Catalog {
         if tag == RunTag(0) && oldest.is_none_or(|oldest| epoch <= oldest) {
             return Kinship::Ancestor;
         }
-        let passes = |run: &RunRecord| run.accepts_older && epoch < run.run.epoch;
-        if self.runs.values().any(passes) { Kinship::Ancestor } else { Kinship::Stranger }
+        Kinship::Stranger
     }
 }
 
@@ -117,6 +121,8 @@ mod tests {
     fn a_run_that_accepts_an_older_catalog_passes_over_lower_strangers_only() {
         let catalog = led_by(&[run(1, 11, 2, false), run(6, 66, 10, true)]);
         assert_eq!(catalog.kinship(told(5, 55, 90), 12), Kinship::Ancestor);
+        // The copy was made while this run went on.
+        assert_eq!(catalog.kinship(told(1, 11, 90), 12), Kinship::Ancestor);
         assert_eq!(catalog.kinship(told(6, 55, 90), 12), Kinship::Stranger);
         assert_eq!(catalog.kinship(told(7, 77, 90), 12), Kinship::Stranger);
     }
