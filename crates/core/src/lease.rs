@@ -18,6 +18,10 @@ pub const LEASE_MS: u64 = 6_000;
 /// The time that a node adds to its own count, for clocks that drift.
 pub const DRIFT_MS_MAX: u64 = 300;
 
+/// The most by which one adoption raises the number of a node's run. It stops
+/// a mistaken call from using up all numbers.
+pub const EPOCH_RISE_MAX: u64 = 1_000;
+
 /// Returns the time until which a run leads more than half of the members, in
 /// the unit of `leases`. Exactly half is enough with the first member by id.
 ///

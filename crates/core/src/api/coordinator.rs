@@ -491,9 +491,9 @@ pub struct ClusterStatus {
     pub is_relaxed: bool,
     /// How the cluster is, and why.
     pub verdict: Verdict,
-    /// What the policy promises to new files on the members that are there.
+    /// The promise of the policy for new files, on the present members.
     pub promise: Promise,
-    /// What holds for the files that are stored.
+    /// The state of the stored files.
     pub stored: Stored,
     /// Nodes that are expected: the members, and addresses of `--nodes` from
     /// which none ever answered.

@@ -102,14 +102,14 @@ pub struct Hello {
 /// Which run a node obeys, and what that run told it last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Allegiance {
-    /// The run that it adopted, and the last commit that it was told of; run
+    /// The adopted run and the last commit that it announced; run
     /// 0 where it adopted none.
     pub told: Told,
     /// When it adopted that run, ms since 1970 by its own clock.
     pub since_ms: u64,
-    /// Where that run's coordinator listens.
+    /// The address of the coordinator of that run.
     pub coordinator: Option<String>,
-    /// The first number above all that it was told of or holds.
+    /// The first number above all numbers that the run announced.
     pub numbers_end: u64,
     /// Milliseconds for which it is still leased to that run.
     pub leased_ms: u64,

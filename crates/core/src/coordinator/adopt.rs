@@ -17,15 +17,13 @@ use crate::api::{Adopt, Allegiance, Context, Error, Hello, Kind, NodeInfo, NodeS
 use crate::catalog::{Catalog, Kinship};
 use crate::health::HEARTBEAT_INTERVAL;
 use crate::id::{Epoch, Run};
-use crate::lease::{DRIFT_MS_MAX, LEASE_MS};
+use crate::lease::{DRIFT_MS_MAX, EPOCH_RISE_MAX, LEASE_MS};
 use crate::units::Span;
 
 /// How long a hello or an adoption may take.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause before a node is asked again that is leased to another run.
 const LEASED_PAUSE: Duration = Duration::from_millis(500);
-/// The most by which one adoption may raise the number of a node's run.
-const EPOCH_RISE_MAX: u64 = 1_000;
 /// After this time, a lease of another run was renewed since it was first
 /// seen.
 const RENEWED_AFTER_MS: u64 = LEASE_MS + DRIFT_MS_MAX + 1_000;

@@ -4,13 +4,8 @@
 //! heard anew after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::future::join_all;
 
 use super::role::Coordinator;
-use super::survey::SLICE_PAUSE;
 use crate::api::{
     CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState, Result,
     Target,
@@ -21,12 +16,8 @@ use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
 use crate::mutant::{Mutant, is_planted};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
-use crate::presence::{Known, Presence, Pulled};
+use crate::presence::{Known, Presence};
 
-/// How often inventories that differ are fetched.
-const PULL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long one page of an inventory may take.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long a node may send heartbeats that do not tell of a copy that it
 /// promised before that copy counts as missing. A node that is not heard says
 /// nothing about its copies, so its promises stand.
@@ -42,7 +33,7 @@ const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 
 /// All that is heard of the members.
 pub(super) struct Members {
-    live: BTreeMap<NodeIndex, Live>,
+    pub(super) live: BTreeMap<NodeIndex, Live>,
     pub(super) presence: Presence,
     /// Addresses of `--nodes` from which a node answered.
     pub(super) answered: BTreeSet<String>,
@@ -505,82 +496,6 @@ impl Coordinator {
             tracing::info!(%node, "a node said that it stops");
             live.health.left(now_ms, session);
         }
-        Ok(())
-    }
-
-    /// Fetches the inventories of nodes whose digests differ from what was
-    /// heard of them.
-    pub(super) async fn pull_inventories(self: Arc<Self>) {
-        loop {
-            let wanted: Vec<(NodeIndex, SessionId, String)> = {
-                let now_ms = self.now_ms();
-                let state = self.state();
-                let wants = |live: &Live| {
-                    live.wants_inventory && live.health.state(now_ms) == NodeState::Online
-                };
-                (state.members.iter())
-                    .filter(|(_, live)| wants(live))
-                    .filter_map(|(i, live)| Some((i, live.session?, live.address.clone())))
-                    .collect()
-            };
-            let pulls = wanted.into_iter().map(|(index, session, address)| {
-                let coordinator = self.clone();
-                async move {
-                    if let Err(error) = coordinator.pull_inventory(index, session, &address).await {
-                        tracing::debug!(%address, %error, "an inventory could not be fetched");
-                    }
-                }
-            });
-            join_all(pulls).await;
-            tokio::time::sleep(PULL_INTERVAL).await;
-        }
-    }
-
-    async fn pull_inventory(
-        &self,
-        index: NodeIndex,
-        session: SessionId,
-        address: &str,
-    ) -> Result<()> {
-        let node = self.env.peers.node(address);
-        let mut pulled = Pulled::default();
-        let (mut version, mut after) = (None, None);
-        loop {
-            let page = tokio::time::timeout(PAGE_TIMEOUT, node.inventory(self.context, after));
-            let page = page.await.map_err(|_| {
-                Error::new(Kind::Unavailable, format!("no inventory from {address} in time"))
-            })??;
-            let rises = page.chunks.is_sorted_by(|one, next| one.handle < next.handle)
-                && page.chunks.first().is_none_or(|first| Some(first.handle) > after);
-            if !rises || (page.chunks.is_empty() && !page.is_last) {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    format!("the inventory of {address} is not in order"),
-                ));
-            }
-            version = version.or(Some(page.version));
-            after = page.chunks.last().map(|chunk| chunk.handle);
-            pulled.add(page.chunks);
-            if page.is_last {
-                break;
-            }
-        }
-        while self.state().members.presence.carry_notes(index, &mut pulled) {
-            tokio::time::sleep(SLICE_PAUSE).await;
-        }
-        let now_ms = self.now_ms();
-        let known_before = {
-            let mut state = self.state();
-            let members = &mut state.members;
-            let Some(live) = members.live.get_mut(&index) else { return Ok(()) };
-            if live.session != Some(session) {
-                return Ok(());
-            }
-            live.wants_inventory = false;
-            members.presence.replace(index, session, version.unwrap_or(0), pulled, now_ms)
-        };
-        // Here, where nobody waits for it.
-        drop(known_before);
         Ok(())
     }
 }

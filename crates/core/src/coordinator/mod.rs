@@ -6,7 +6,8 @@
 //! - `request`: changes under a request id, made at most once.
 //! - `read`: lookups, listings, sizes. `namespace`: remove and rename.
 //! - `adopt`: how nodes come under this run. `lead`: whether it may
-//!   acknowledge changes. `member`: heartbeats, inventories, identities.
+//!   acknowledge changes. `member`: heartbeats and identities.
+//!   `inventory`: what nodes hold.
 //! - `survey`, `mend`, `sweep`, `trim`: how the stripes are; rebuilding what is
 //!   missing; deleting what nothing refers to; deleting surplus copies.
 //! - `stall`: what a standstill of the coordinator's own says of nobody else.
@@ -15,6 +16,7 @@
 mod adopt;
 mod door;
 mod elder;
+mod inventory;
 mod lead;
 mod member;
 mod mend;

@@ -11,12 +11,8 @@ use tokio::time::Instant;
 use super::identity::Identity;
 use crate::api::{Adopt, Error, Kind, Result};
 use crate::id::{Epoch, Run};
-use crate::lease::{DRIFT_MS_MAX, LEASE_MS};
+use crate::lease::{DRIFT_MS_MAX, EPOCH_RISE_MAX, LEASE_MS};
 use crate::mutant::{Mutant, is_planted};
-
-/// The most by which one adoption raises the number of a node's run. It stops
-/// a mistaken call from using up all numbers.
-pub(super) const EPOCH_RISE_MAX: u64 = 1_000;
 
 /// A node's own count of its lease, which is longer than the coordinator's.
 const LEASE: Duration = Duration::from_millis(LEASE_MS + DRIFT_MS_MAX);

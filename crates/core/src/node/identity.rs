@@ -30,12 +30,12 @@ pub(super) struct Identity {
     pub(super) folder: FolderId,
     /// The cluster that took it in, once one did.
     pub(super) cluster: Option<ClusterId>,
-    /// The run that it adopted, and the last commit that it was told of; run
+    /// The adopted run and the last commit that it announced; run
     /// 0 before any.
     pub(super) told: Told,
     /// When it adopted that run, ms since 1970.
     pub(super) since_ms: u64,
-    /// The first number above all that it was told of.
+    /// The first number above all numbers that the run announced.
     pub(super) numbers_end: u64,
     /// Where the coordinator was last.
     pub(super) coordinator: Option<String>,

@@ -78,7 +78,7 @@ pub struct FilesAffected {
     pub degraded: u64,
 }
 
-/// What holds for the files that are stored, beside the promise, which is
+/// The state of the stored files, beside the promise, which is
 /// about new ones.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stored {
