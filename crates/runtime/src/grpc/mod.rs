@@ -9,6 +9,7 @@ mod client;
 mod convert;
 mod error;
 mod limit;
+mod protocol;
 mod server;
 mod short;
 #[cfg(test)]

@@ -102,7 +102,10 @@ impl NodeService for NodeStub {
         let wanted = request.frames.clone();
         let call = async {
             let mut answer = client.read_chunk(wire::ReadChunkRequest::from(request)).await?;
-            Ok(Response::new(Passed::take(answer.extensions_mut().remove())))
+            let passed = Passed::take(answer.extensions_mut().remove());
+            // The metadata stays: the protocol's number is in it.
+            let (metadata, _, extensions) = answer.into_parts();
+            Ok(Response::from_parts(metadata, passed, extensions))
         };
         let body = self.peer.answer(CALL_TIMEOUT, call, Ok).await?;
         let messages = Received::of_response(body, NODE_MESSAGE_BYTES_MAX);

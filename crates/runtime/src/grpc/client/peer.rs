@@ -19,6 +19,7 @@ use crate::grpc::limit::{
     CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, HEADER_LIST_BYTES_MAX, HTTP2_FRAME_BYTES_MAX,
     KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES,
 };
+use crate::grpc::protocol::{check_answer, user_agent};
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 
@@ -38,6 +39,7 @@ impl Line {
     pub(super) fn to(text: &str) -> Self {
         let checked = address("address", text.to_owned()).ok();
         let endpoint = checked.and_then(|it| Endpoint::from_shared(format!("http://{it}")).ok());
+        let endpoint = endpoint.and_then(|it| it.user_agent(user_agent()).ok());
         Self(endpoint.map(|endpoint| {
             let channel = endpoint
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -103,6 +105,7 @@ impl Peer {
     ) -> Result<T> {
         let answer = timeout(deadline, call).await.map_err(|_| self.silent(deadline))?;
         let answer = answer.map_err(|status| from_status(&status, &self.name))?;
+        check_answer(answer.metadata(), &self.name)?;
         self.take(take(answer.into_inner()))
     }
 

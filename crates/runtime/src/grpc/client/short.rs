@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use super::peer::Peer;
 use crate::grpc::error::{from_failure, from_status};
 use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX, SHORT_CALLS_MAX};
+use crate::grpc::protocol::check_answer;
 use crate::grpc::short;
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
@@ -125,8 +126,9 @@ async fn carry(
         let text = format!("{} did not answer within {} s", under_way.peer, CALL_TIMEOUT.as_secs());
         Error::new(Kind::Unavailable, text)
     })?;
-    let mut answers: Streaming<ShortAnswers> =
-        opened.map_err(|status| from_status(&status, &under_way.peer))?.into_inner();
+    let opened = opened.map_err(|status| from_status(&status, &under_way.peer))?;
+    check_answer(opened.metadata(), &under_way.peer)?;
+    let mut answers: Streaming<ShortAnswers> = opened.into_inner();
     let mut incoming = Vec::new();
     let mut unsent: VecDeque<ShortCall> = VecDeque::new();
     let mut is_over = false;

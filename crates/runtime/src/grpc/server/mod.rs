@@ -23,6 +23,7 @@ use super::limit::{
     HEADER_LIST_BYTES_MAX, HTTP2_FRAME_BYTES_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT,
     NODE_MESSAGE_BYTES_MAX, SHUTDOWN_GRACE, STREAM_WINDOW_BYTES, STREAMS_PER_CONNECTION_MAX,
 };
+use super::protocol::Numbered;
 use super::wire::coordinator_server::CoordinatorServer;
 use super::wire::node_server::NodeServer;
 use super::wire::short_server::ShortServer;
@@ -54,7 +55,9 @@ pub(super) async fn serve_node_in(
     let server = NodeServer::new(node::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX);
-    let router = builder().add_service(WithBodies(server)).add_service(short);
+    let router = builder()
+        .add_service(Numbered::new(WithBodies(server), "the node"))
+        .add_service(Numbered::new(short, "the node"));
     serve(router, listener, places, calls, shutdown).await
 }
 
@@ -75,7 +78,9 @@ pub async fn serve_coordinator(
     let server = CoordinatorServer::new(coordinator::Adapter::new(service, calls.clone()))
         .max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX);
-    let router = builder().add_service(server).add_service(short);
+    let router = builder()
+        .add_service(Numbered::new(server, "the coordinator"))
+        .add_service(Numbered::new(short, "the coordinator"));
     serve(router, listener, places, calls, shutdown).await
 }
 

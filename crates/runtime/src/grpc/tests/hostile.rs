@@ -20,6 +20,7 @@ use super::{Script, Served, context, listen, soon, three_frames};
 use crate::grpc::client::GrpcPeers;
 use crate::grpc::error::from_status;
 use crate::grpc::limit::STALL_TIMEOUT;
+use crate::grpc::protocol::{Numbered, user_agent};
 use crate::grpc::wire::node_client::NodeClient;
 use crate::grpc::wire::node_server::{Node, NodeServer};
 use crate::grpc::wire::{self, read_chunk_reply, write_chunk_request::Step};
@@ -27,7 +28,8 @@ use crate::grpc::wire::{self, read_chunk_reply, write_chunk_request::Step};
 impl Served {
     fn raw(&self) -> NodeClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
-        NodeClient::new(endpoint.expect("an address").connect_lazy())
+        let endpoint = endpoint.expect("an address").user_agent(user_agent());
+        NodeClient::new(endpoint.expect("a good one").connect_lazy())
     }
 }
 
@@ -41,6 +43,33 @@ fn frame(len: usize) -> Step {
 
 fn kind<T>(answer: std::result::Result<T, Status>) -> Kind {
     from_status(&answer.err().expect("it is refused"), "the node").kind
+}
+
+#[tokio::test]
+async fn a_caller_of_another_protocol_is_told_so_in_one_sentence() {
+    let served = Served::start(Script::Serve).await;
+    for (agent, older) in [("dfs-sim/9.9.9 protocol/99", "the node"), ("curl/8", "the caller")] {
+        let endpoint = Endpoint::from_shared(format!("http://{}", served.address));
+        let endpoint = endpoint.expect("an address").user_agent(agent).expect("a good one");
+        let mut client = NodeClient::new(endpoint.connect_lazy());
+        let refused = client.inventory(wire::InventoryRequest::default()).await;
+        let error = from_status(&refused.expect_err("it is refused"), "the node");
+        assert_eq!(error.kind, Kind::NotSupported, "{error}");
+        assert!(error.message.ends_with(&format!("upgrade {older}")), "{error}");
+    }
+}
+
+/// A node of an earlier build tells no number with its answers.
+#[tokio::test]
+async fn a_server_without_a_protocol_is_told_from_one_that_answers() {
+    let (listener, address) = listen().await;
+    let liar = Liar(Vec::new());
+    let router = Server::builder().add_service(NodeServer::new(liar));
+    let serving = tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
+    let node = GrpcPeers::new(tokio::runtime::Handle::current()).node(&address);
+    let error = soon(node.inventory(context(), None)).await.expect_err("it is not understood");
+    assert_eq!(error.kind, Kind::NotSupported, "{error}");
+    serving.abort();
 }
 
 #[tokio::test]
@@ -246,7 +275,8 @@ async fn answers_that_are_not_well_formed_are_errors() {
     ];
     for (number, answer) in answers.into_iter().enumerate() {
         let (listener, address) = listen().await;
-        let router = Server::builder().add_service(NodeServer::new(Liar(answer)));
+        let router =
+            Server::builder().add_service(Numbered::new(NodeServer::new(Liar(answer)), "the node"));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         let peers = GrpcPeers::new(tokio::runtime::Handle::current());
         let node = peers.node(&address);

@@ -211,7 +211,8 @@ async fn calls_that_are_not_well_formed_are_refused_and_others_answered() {
     let asks = bad.into_iter().chain([Some(Ask::Write(whole))]);
     let calls = (0..).zip(asks).map(|(number, ask)| wire::ShortCall { number, ask }).collect();
     let endpoint = Endpoint::from_shared(format!("http://{}", served.address));
-    let mut client = ShortClient::new(endpoint.expect("an address").connect_lazy());
+    let endpoint = endpoint.expect("an address").user_agent(crate::grpc::protocol::user_agent());
+    let mut client = ShortClient::new(endpoint.expect("a good one").connect_lazy());
     let messages = stream::iter([ShortCalls { calls }]).chain(stream::pending());
     let mut answers = client.calls(messages).await.expect("a stream").into_inner();
     let mut refused = std::collections::BTreeSet::new();
@@ -276,7 +277,10 @@ async fn short_answers_that_are_not_well_formed_are_errors() {
     ];
     for (number, answer) in answers.into_iter().enumerate() {
         let (listener, address) = listen().await;
-        let router = Server::builder().add_service(ShortServer::new(Liar(answer)));
+        let router = Server::builder().add_service(crate::grpc::protocol::Numbered::new(
+            ShortServer::new(Liar(answer)),
+            "the node",
+        ));
         tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         let peers = GrpcPeers::new(tokio::runtime::Handle::current());
         let error = soon(read(&*peers.node(&address))).await.expect_err("it is no frame");

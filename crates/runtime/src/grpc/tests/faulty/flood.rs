@@ -10,6 +10,7 @@ use super::super::{context, soon};
 use super::watched::Watched;
 use super::{Faulty, greet, short_chunk};
 use crate::grpc::limit::STREAMS_PER_CONNECTION_MAX;
+use crate::grpc::protocol::user_agent;
 use crate::grpc::wire;
 
 /// What a client sends first (RFC 9113, section 3.4).
@@ -43,6 +44,7 @@ fn fields(of: &[(&str, &str)]) -> Vec<u8> {
 
 /// A whole call of the inventory on `stream`.
 fn call(stream: u32) -> Vec<u8> {
+    let agent = user_agent();
     let fields = fields(&[
         (":method", "POST"),
         (":scheme", "http"),
@@ -50,6 +52,7 @@ fn call(stream: u32) -> Vec<u8> {
         (":authority", "a"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
+        ("user-agent", &agent),
     ]);
     let request = wire::InventoryRequest { context: Some(context().into()), after: None };
     let message = request.encode_to_vec();

@@ -81,7 +81,8 @@ async fn a_client_refuses_an_answer_above_the_limit_whatever_the_server_sends() 
     let bytes = Bytes::from(vec![0; NODE_MESSAGE_BYTES_MAX]);
     let liar = Liar(vec![Step::Head(head), Step::Frame(bytes)]);
     let (listener, address) = listen().await;
-    let router = Server::builder().add_service(NodeServer::new(liar));
+    let router = Server::builder()
+        .add_service(crate::grpc::protocol::Numbered::new(NodeServer::new(liar), "the node"));
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     let link = Link::to(&address).await;
     let peers = peers();
