@@ -10,6 +10,8 @@
 pub mod block_map;
 pub mod data;
 pub mod id;
+pub mod limit;
+pub mod mark;
 pub mod mutant;
 pub mod name;
 pub mod placement;

@@ -52,11 +52,33 @@ pub enum Mutant {
     /// The answers to removals and renamings are not kept: a repeat is
     /// executed again.
     ChangeTwice,
+    /// Placement does not look at zones.
+    IgnoreZones,
+    /// A copy that nothing names is deleted at its first sight, without grace.
+    DeleteAtFirstSight,
+    /// What a compaction moved is not durable when the old pack goes.
+    DropCompactionSync,
+    /// A further page of a listing begins one name too late.
+    ListingSkipsOne,
+    /// A further page of a look-up begins one stripe too late.
+    LookupSkipsOne,
+    /// Only the first page of an inventory is kept.
+    InventoryLosesPage,
+    /// Of a batch that is applied in several steps only the first is durable.
+    BatchLosesRows,
+    /// A compaction forgets what it moved before its last batch.
+    CompactionLosesBatch,
+    /// The catalog's sums keep what was replaced or removed.
+    WrongTally,
+    /// A strict put is taken as any other.
+    StrictIsNotStrict,
+    /// A layout names a copy before its node has made it.
+    LayoutBeforeProof,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 29] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -75,6 +97,17 @@ impl Mutant {
         Self::NeverLooksAtVolume,
         Self::CommitTwice,
         Self::ChangeTwice,
+        Self::IgnoreZones,
+        Self::DeleteAtFirstSight,
+        Self::DropCompactionSync,
+        Self::ListingSkipsOne,
+        Self::LookupSkipsOne,
+        Self::InventoryLosesPage,
+        Self::BatchLosesRows,
+        Self::CompactionLosesBatch,
+        Self::WrongTally,
+        Self::StrictIsNotStrict,
+        Self::LayoutBeforeProof,
     ];
 }
 

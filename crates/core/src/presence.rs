@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::id::{Handle, NodeIndex, SessionId};
+use crate::limit::limit;
 use inventory::Inventory;
 pub use pulled::Pulled;
 
@@ -150,7 +151,7 @@ impl Presence {
     /// whether there is more. What is left out waits for its grace again.
     pub fn carry_notes(&self, node: NodeIndex, pulled: &mut Pulled) -> bool {
         let known = self.nodes.get(&node);
-        known.is_some_and(|known| known.carry_notes(pulled, NOTES_PER_SLICE_MAX))
+        known.is_some_and(|known| known.carry_notes(pulled, limit(NOTES_PER_SLICE_MAX, 2)))
     }
 
     /// Notes that a copy is not to be destroyed yet: its grace begins anew when
@@ -218,7 +219,7 @@ impl Presence {
         is_wanted: impl Fn(NodeIndex, Handle) -> bool,
     ) -> Vec<(NodeIndex, Handle)> {
         let mut found = Vec::new();
-        let mut left = HANDLES_PER_SLICE_MAX;
+        let mut left = limit(HANDLES_PER_SLICE_MAX, 8);
         let from = self.swept_to.take();
         let first = from.map_or(Bound::Unbounded, |(node, _)| Bound::Included(node));
         for (node, inventory) in self.nodes.range_mut((first, Bound::Unbounded)) {

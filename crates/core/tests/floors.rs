@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of each floor, from the lowest.
 const FLOORS: [&[&str]; 4] = [
-    &["block_map", "data", "id", "name", "policy", "placement", "units", "mutant"],
+    &["block_map", "data", "id", "name", "policy", "placement", "units", "mutant", "limit", "mark"],
     &["catalog", "presence", "health", "lease", "repair", "verdict"],
     &["env", "api", "ledger"],
     &["coordinator", "node", "client"],

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dfs_core::api::{CoordinatorService, NodeService};
 use dfs_core::env::{Env, WallClock};
+use dfs_core::mark::{Mark, reached};
 
 use crate::disk::MemoryDisk;
 use crate::net::{Net, SimulatedPeers};
@@ -130,6 +131,9 @@ impl Host {
         self.kill();
         let mut process = self.process();
         process.starts += 1;
+        if self.name == crate::cluster::COORDINATOR && process.starts > 1 {
+            reached(Mark::CoordinatorRestarted);
+        }
         self.trace.event(&self.name, format_args!("start {}", process.starts));
         process.tasks = TaskGroup::new(self.panics.clone());
         let chance = Rng::derive(self.seed, &format!("{}/{}", self.name, process.starts));

@@ -6,10 +6,18 @@ use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
 use dfs_core::units::{ByteSize, Span};
 
 use crate::rng::Rng;
+use crate::run::SMALL_LIMITS;
 use crate::scenario::{ClusterPlan, Fault, FaultKind, Field, Harm, Scenario, Weights, Workload};
 
 /// Of so many seeds, one goes beyond what its policy survives.
 const BEYOND_ONE_OF: u64 = 10;
+/// Of so many seeds, one has small limits.
+const SMALL_LIMITS_ONE_OF: u64 = 3;
+/// Kinds of fault of the swarm's first days: what a seed draws of them stays
+/// the same when others are added.
+const DRAWN_FIRST: usize = 29;
+/// Of so many seeds, one has faults of the kinds that came later.
+const LATER_KINDS_ONE_OF: u64 = 4;
 /// The name of a drawn scenario.
 pub const NAME: &str = "swarm";
 
@@ -21,7 +29,11 @@ pub fn scenario(seed: u64) -> Scenario {
     let cluster = cluster(&mut rng);
     let lasts_ms = 60_000 + rng.below(8 * 60_000);
     let workload = workload(&mut rng, lasts_ms, cluster.clients);
-    let hard = hard(&mut rng);
+    let mut hard = hard(&mut rng);
+    // Drawn apart, so that all else stays as it was drawn without it.
+    if Rng::derive(seed, "small limits").chance(1, SMALL_LIMITS_ONE_OF) {
+        hard.push(SMALL_LIMITS.to_owned());
+    }
     let mut scenario = Scenario {
         name: NAME.to_owned(),
         about: format!("drawn from seed {seed}"),
@@ -40,6 +52,7 @@ pub fn scenario(seed: u64) -> Scenario {
         scenario.faults.extend(outages(&mut rng, &scenario));
         scenario.faults.sort_by_key(|fault| fault.at);
     }
+    later_faults(seed, &mut scenario);
     scenario
 }
 
@@ -188,13 +201,13 @@ fn workload(rng: &mut Rng, lasts_ms: u64, clients: usize) -> Workload {
 }
 
 fn hard(rng: &mut Rng) -> Vec<String> {
-    let names = crate::run::hard_names();
-    names.into_iter().filter(|_| rng.chance(1, 8)).map(str::to_owned).collect()
+    let names = crate::run::hard_names().into_iter().filter(|name| *name != SMALL_LIMITS);
+    names.filter(|_| rng.chance(1, 8)).map(str::to_owned).collect()
 }
 
 fn faults(rng: &mut Rng, scenario: &Scenario) -> Vec<Fault> {
     let kinds: Vec<FaultKind> =
-        (0..1 + rng.below(5)).map(|_| *pick(rng, &FaultKind::ALL)).collect();
+        (0..1 + rng.below(5)).map(|_| *pick(rng, &FaultKind::ALL[..DRAWN_FIRST])).collect();
     let mut faults: Vec<Fault> = (0..1 + rng.below(12))
         .map(|_| {
             let kind = *pick(rng, &kinds);
@@ -211,6 +224,20 @@ fn faults(rng: &mut Rng, scenario: &Scenario) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Faults of the kinds that came later, drawn apart for the same reason as
+/// small limits are.
+fn later_faults(seed: u64, scenario: &mut Scenario) {
+    let mut rng = Rng::derive(seed, "later faults");
+    if !rng.chance(1, LATER_KINDS_ONE_OF) {
+        return;
+    }
+    for _ in 0..1 + rng.below(3) {
+        let kind = *pick(&mut rng, &FaultKind::ALL[DRAWN_FIRST..]);
+        scenario.faults.push(fault(&mut rng, kind, scenario));
+    }
+    scenario.faults.sort_by_key(|fault| fault.at);
 }
 
 fn fault(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> Fault {

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use dfs_core::mark::Mark;
+
 use crate::run::{Keep, OpCount, Report, run, run_kept};
 use crate::scenario::Act;
 use crate::swarm;
@@ -26,6 +28,8 @@ pub struct Sum {
     pub struck: BTreeMap<&'static str, u64>,
     /// What was done to single calls, by kind.
     pub injected: BTreeMap<String, u64>,
+    /// How often places that a sweep must sometimes reach were reached.
+    pub marks: BTreeMap<&'static str, u64>,
     /// Copies rebuilt.
     pub rebuilt: u64,
     /// Files lost, in runs that went beyond what their policy survives.
@@ -58,9 +62,21 @@ impl Sum {
         for (kind, count) in &report.injected {
             *self.injected.entry(kind.clone()).or_default() += count;
         }
+        for (mark, count) in &report.marks {
+            *self.marks.entry(mark).or_default() += count;
+        }
         if !report.is_right() {
             self.failed.insert(report.seed, report);
         }
+    }
+}
+
+impl Sum {
+    /// The places that were never reached.
+    #[must_use]
+    pub fn never_reached(&self) -> Vec<&'static str> {
+        let names = Mark::ALL.into_iter().map(Mark::name);
+        names.filter(|name| !self.marks.contains_key(name)).collect()
     }
 }
 

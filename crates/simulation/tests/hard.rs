@@ -1,7 +1,8 @@
 //! Every place where life can be made hard does make it hard, and every
 //! promise holds all the same.
 
-use dfs_simulation::run::{Report, hard_names, run};
+use dfs_core::mark::Mark;
+use dfs_simulation::run::{Report, SMALL_LIMITS, hard_names, run};
 use dfs_simulation::scenario::{Act, Scenario};
 
 const SCENARIO: &str = r#"
@@ -44,6 +45,10 @@ fn struck(report: &Report, place: &str) -> u64 {
     let name = match place {
         "calls-twice" => "network: doubled".to_owned(),
         "drop-replies" => "network: lost".to_owned(),
+        // It strikes nothing by itself: it makes pages, batches and steps end.
+        SMALL_LIMITS => {
+            return report.marks.get(Mark::DoorSecondStep.name()).copied().unwrap_or(0);
+        }
         place => format!("hard: {place}"),
     };
     report.injected.get(&name).copied().unwrap_or(0)

@@ -12,7 +12,7 @@ use dfs_simulation::shrink::shrink;
 use dfs_simulation::swarm;
 
 /// Seeds that may pass before a bug is found.
-const SEEDS_MAX: u64 = 250;
+const SEEDS_MAX: u64 = 3000;
 
 /// A copy is rebuilt while another one rots unseen: the swarm, which lets one
 /// node rot at a time and soon has it looked through, seldom comes to that.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicBool;
 
+use dfs_core::mark::Mark;
 use dfs_simulation::run::{OpCount, Report, run};
 use dfs_simulation::scenario::{Act, BUILT_IN, built_in};
 use dfs_simulation::shrink::shrink;
@@ -19,6 +20,12 @@ const FOUND_SOMETHING: [u64; 25] = [
     870, 986, 1195, 1228, 1256, 1402, 1490, 2408, 6499, 7491, 8223, 8532, 13_526, 17_900, 18_854,
     27_498, 27_963, 32_086, 34_569, 40_660, 58_491, 60_984, 62_470, 70_723, 77_014,
 ];
+/// How often these seeds must reach each coverage mark.
+const REACHED_MIN: u64 = 20;
+/// Marks that so few seeds need not reach: one coordinator never has two
+/// repairs of one chunk, and an upload is seldom under way for so long that
+/// another run takes its nodes over.
+const SELDOM: [Mark; 2] = [Mark::LayoutRefused, Mark::StaleRefused];
 /// Runs that shrinking a failure may take.
 const SHRINK_RUNS_MAX: u32 = 150;
 
@@ -48,6 +55,10 @@ fn whatever_a_seed_draws_holds() {
     let hours = sum.took_ms / 3_600_000;
     println!("{} seeds, {hours} virtual hours, {:?}", sum.runs, sum.struck);
     let failed = sum.failed.len();
+    for (seed, report) in &sum.failed {
+        let found = report.violations.first().expect("it failed");
+        println!("seed {seed}: {}: {}", found.rule, found.text);
+    }
     if let Some((_, report)) = sum.failed.pop_first() {
         panic!("{failed} seeds failed; the first is {}", told(report));
     }
@@ -55,6 +66,11 @@ fn whatever_a_seed_draws_holds() {
     assert!(sum.beyond_tolerance > sum.runs / 20, "some go beyond tolerance");
     for kind in dfs_simulation::scenario::FaultKind::ALL {
         assert!(sum.struck.get(kind.name()).is_some_and(|times| *times > 10), "{}", kind.name());
+    }
+    println!("{:#?}", sum.marks);
+    for mark in Mark::ALL.into_iter().filter(|mark| !SELDOM.contains(mark)) {
+        let times = sum.marks.get(mark.name()).copied().unwrap_or(0);
+        assert!(times >= REACHED_MIN, "{} was reached only {times} times", mark.name());
     }
     let (ok, of) = reads(&sum.ops);
     assert!(ok * 2 > of, "only {ok} of {of} reads gave bytes: they show little");

@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::state::Catalog;
 use crate::catalog::NUMBERS_PER_BLOCK;
 use crate::id::{Epoch, Handle, NodeIndex};
+use crate::mark::{Mark, reached};
 use crate::name::FileName;
 
 /// What a command did.
@@ -261,6 +262,7 @@ impl Catalog {
         let (stripe, slot) = self.chunk(handle).ok_or(Refusal::NoChunk(handle))?;
         let chunk = stripe.chunks.get(slot).ok_or(Refusal::NoChunk(handle))?;
         if !same_nodes(&chunk.copies, expected) {
+            reached(Mark::LayoutRefused);
             return Err(Refusal::LayoutChanged(handle));
         }
         if copies.is_empty() {

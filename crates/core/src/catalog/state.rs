@@ -9,6 +9,7 @@ use super::record::{
 };
 use crate::block_map::BlockMap;
 use crate::id::{ClientNumber, Epoch, FileId, FolderId, Handle, NodeId, NodeIndex};
+use crate::mutant::{Mutant, is_planted};
 use crate::name::FileName;
 
 /// All that is known of files, stripes and members. Empty until founded.
@@ -144,7 +145,9 @@ impl Catalog {
         // In its place: a file that was renamed moves no other row.
         if let Some(old) = self.files.insert(id, file) {
             self.names.remove(&old.name);
-            self.totals.take_away(Totals::of_file(&old));
+            if !is_planted(Mutant::WrongTally) {
+                self.totals.take_away(Totals::of_file(&old));
+            }
         }
         self.names.insert(name, id);
     }
@@ -152,7 +155,9 @@ impl Catalog {
     fn delete_file(&mut self, id: FileId) {
         if let Some(old) = self.files.remove(&id) {
             self.names.remove(&old.name);
-            self.totals.take_away(Totals::of_file(&old));
+            if !is_planted(Mutant::WrongTally) {
+                self.totals.take_away(Totals::of_file(&old));
+            }
         }
     }
 

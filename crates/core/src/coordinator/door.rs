@@ -23,6 +23,8 @@ use crate::api::{Error, Kind, Result};
 use crate::catalog::{Catalog, Change, Command, Outcome, Refusal};
 use crate::env::{self, Env, HardPlace, Published, Publisher, Work};
 use crate::ledger::Ledger;
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 
 /// The most commands in one transaction.
@@ -212,7 +214,7 @@ fn apply_some(
     let mut applied = catalog.write().expect("no holder of the catalog panics");
     let rows_before = changes.len();
     let answers_before = answers.len();
-    while changes.len() < rows_before + ROWS_PER_STEP_MAX
+    while changes.len() < rows_before + limit(ROWS_PER_STEP_MAX, 2)
         && let Some(Proposal { command, answer }) = proposals.next()
     {
         let before = changes.len();
@@ -250,7 +252,7 @@ async fn commit_batches(
     let mut is_behind = false;
     loop {
         let is_alone = env.is_hard(HardPlace::CommitAlone);
-        let batch_max = if is_alone { 1 } else { BATCH_COMMANDS_MAX };
+        let batch_max = if is_alone { 1 } else { limit(BATCH_COMMANDS_MAX, 4) };
         let next = waiting.recv_many(&mut batch, batch_max);
         let is_idle = match timeout(RELAXED_SYNC_AFTER, next).await {
             Ok(0) => return,
@@ -267,7 +269,14 @@ async fn commit_batches(
         while is_idle || proposals.peek().is_some() {
             // Who sees only a part of the commands waits for all of them, as
             // the ledger gets them in one transaction.
+            if batches > 0 {
+                reached(Mark::DoorSecondStep);
+            }
+            let rows = changes.len();
             batches = apply_some(&catalog, &mut proposals, &mut changes, &mut answers);
+            if rows > 0 && is_planted(Mutant::BatchLosesRows) {
+                changes.truncate(rows);
+            }
             if proposals.peek().is_none() {
                 break;
             }
@@ -301,6 +310,7 @@ async fn commit_batches(
             tracing::error!(%error, "the catalog could not be made durable");
             // Those who wait learn it from the closed door, not from here:
             // whether their command will be there after a start is unknown.
+            reached(Mark::LedgerFailed);
             let reason = error.to_string();
             told.progress.set(Durable::Failed(reason.clone()));
             // Those that only waited were never applied, and hear just that.

@@ -11,6 +11,8 @@ use super::role::Coordinator;
 use super::survey::SLICE_PAUSE;
 use crate::api::{Error, Kind, NodeState, Result};
 use crate::id::{NodeIndex, SessionId};
+use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 use crate::presence::Pulled;
 
 /// How often inventories that differ are fetched.
@@ -69,14 +71,19 @@ impl Coordinator {
                     format!("the inventory of {address} is not in order"),
                 ));
             }
+            let is_first = version.is_none();
             version = version.or(Some(page.version));
             after = page.chunks.last().map(|chunk| chunk.handle);
-            pulled.add(page.chunks);
+            if is_first || !is_planted(Mutant::InventoryLosesPage) {
+                pulled.add(page.chunks);
+            }
             if page.is_last {
                 break;
             }
+            reached(Mark::InventorySecondPage);
         }
         while self.state().members.presence.carry_notes(index, &mut pulled) {
+            reached(Mark::NotesSecondSlice);
             tokio::time::sleep(SLICE_PAUSE).await;
         }
         let now_ms = self.now_ms();

@@ -12,6 +12,8 @@ use crate::api::{BadCopy, Error, Kind, RebuildTask, Receipt, RepairStatus, Resul
 use crate::catalog::{Catalog, Command, StripeRecord};
 use crate::data::chunk::ChunkHeader;
 use crate::id::{Handle, NodeIndex};
+use crate::limit::limit;
+use crate::mutant::{Mutant, is_planted};
 use crate::policy::REPLICATION_MAX;
 use crate::repair::RepairTask;
 
@@ -82,7 +84,7 @@ impl Mending {
     }
 
     pub(super) fn room(&self) -> usize {
-        REBUILDS_MAX.saturating_sub(self.running.len())
+        limit(REBUILDS_MAX, 3).saturating_sub(self.running.len())
     }
 
     /// Forgets deletions that were not confirmed for long.
@@ -171,6 +173,12 @@ impl Coordinator {
         };
         let digest = order.digest;
         let node = self.env.peers.node(&address);
+        if is_planted(Mutant::LayoutBeforeProof) {
+            let expected = task.expected.clone().into_boxed_slice();
+            let copies = task.copies_after.clone().into_boxed_slice();
+            let change = Command::SetCopies { handle: task.handle, expected, copies };
+            self.door.submit(change).await?;
+        }
         let call = node.rebuild_chunk(self.context, order);
         let answer = tokio::time::timeout(REBUILD_TIMEOUT, call).await;
         let receipt = answer.map_err(|_| {
@@ -184,12 +192,19 @@ impl Coordinator {
         }
         {
             let now_ms = self.now_ms();
-            self.state().members.note_proved(task.target, task.handle, now_ms);
+            let members = &mut self.state().members;
+            members.note_proved(task.target, task.handle, now_ms);
+            // A layout names the copy from now on. No sweep may come by before
+            // that file goes, and the grace of a copy that was once unwanted
+            // begins when it is unwanted again.
+            members.presence.keep(task.target, task.handle);
         }
         let expected = task.expected.clone().into_boxed_slice();
         let copies = task.copies_after.clone().into_boxed_slice();
         let change = Command::SetCopies { handle: task.handle, expected, copies };
-        self.door.submit(change).await?;
+        if !is_planted(Mutant::LayoutBeforeProof) {
+            self.door.submit(change).await?;
+        }
         Ok(receipt)
     }
 

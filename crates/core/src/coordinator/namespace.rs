@@ -4,6 +4,7 @@ use super::request::other_request;
 use super::role::Coordinator;
 use crate::api::{Error, Kind, PutMode, Remove, Removed, Rename, Result};
 use crate::catalog::{Answer, Command, Gone, Listed, Listing};
+use crate::limit::limit;
 use crate::name::FileName;
 
 /// The most names in one command. A removal of more is done in several, so
@@ -45,7 +46,8 @@ impl Coordinator {
             let page = self
                 .door
                 .read(|catalog| {
-                    let (names, rows) = (NAMES_PER_COMMAND_MAX, ROWS_PER_COMMAND_MAX);
+                    let names = limit(NAMES_PER_COMMAND_MAX, 2);
+                    let rows = limit(ROWS_PER_COMMAND_MAX, 3);
                     let entries = catalog.list_on(&mut listing, names, rows);
                     let file = |listed| match listed {
                         Listed::File(file) => Some((file.name.clone(), file.size)),

@@ -16,6 +16,8 @@ use crate::catalog::{
 use crate::data::split::Split;
 use crate::env::HardPlace;
 use crate::id::{FileId, Handle, NodeIndex, RequestId};
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 use crate::placement::{self, Layout, OneRequest, PlacementRequest};
 use crate::policy::{PlacementStrategy, REPLICATION_MAX, StripeShape};
@@ -128,7 +130,7 @@ impl Coordinator {
             let mut state = self.state();
             let upload = state.uploads.touch(upload, now_ms)?;
             let (is_strict, allow_unsafe) = (
-                upload.request.is_strict,
+                upload.request.is_strict && !is_planted(Mutant::StrictIsNotStrict),
                 upload.request.allow_unsafe || self.settings.allow_unsafe,
             );
             (upload.policy, is_strict, allow_unsafe, upload.chunk_bytes(), failed_nodes(upload))
@@ -229,6 +231,9 @@ impl Coordinator {
                 may_crowd: false,
             });
             stripe.targets[slot].extend(chosen);
+            if chosen.is_some() {
+                reached(Mark::WriteRetargeted);
+            }
             chosen
         };
         Ok(chosen.and_then(|node| self.targets(&[node]).pop()))
@@ -298,10 +303,11 @@ impl Coordinator {
     async fn note_promised(&self, command: &Command) {
         let Command::CommitFile { stripes, .. } = command else { return };
         let now_ms = self.now_ms();
-        let mut slices = stripes.chunks(PROMISED_PER_STEP_MAX).peekable();
+        let mut slices = stripes.chunks(limit(PROMISED_PER_STEP_MAX, 1)).peekable();
         while let Some(slice) = slices.next() {
             self.state().members.note_promised(slice, now_ms);
             if slices.peek().is_some() {
+                reached(Mark::PromisedSecondSlice);
                 tokio::time::sleep(SLICE_PAUSE).await;
             }
         }
@@ -423,7 +429,8 @@ fn check_complete(
                 ),
             ));
         }
-        if upload.request.is_strict && policy.copies_missing(stripe.shape, &copies) > 0 {
+        let is_strict = upload.request.is_strict && !is_planted(Mutant::StrictIsNotStrict);
+        if is_strict && policy.copies_missing(stripe.shape, &copies) > 0 {
             return Err(Error::new(
                 Kind::Insufficient,
                 format!(

@@ -14,6 +14,9 @@ use crate::api::{
 };
 use crate::catalog::{Catalog, ChunkRecord, FileRecord, Listed, Listing, StripeRecord, Totals};
 use crate::id::{FileId, NodeIndex};
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 use crate::placement;
 use crate::repair::{Standing, View, assess};
 
@@ -40,11 +43,17 @@ impl Coordinator {
             }
             let state = self.state();
             let first = usize::try_from(request.first_stripe).unwrap_or(usize::MAX);
-            let stripes = catalog.stripes_of(file, first).take(STRIPES_PER_CALL_MAX);
+            let page_max = limit(STRIPES_PER_CALL_MAX, 2);
+            if first > 0 {
+                reached(Mark::LookupSecondPage);
+            }
+            let is_late = first > 0 && is_planted(Mutant::LookupSkipsOne);
+            let begin = if is_late { first + 1 } else { first };
+            let stripes = catalog.stripes_of(file, begin).take(page_max);
             let stripes = stripes.map(|stripe| map(catalog, &state, stripe, now_ms)).collect();
             // How the file is was told with its first stripes: counting it
             // with every page would cost the square of its length.
-            let until = if first == 0 { usize::MAX } else { first + STRIPES_PER_CALL_MAX };
+            let until = if first == 0 { usize::MAX } else { first + page_max };
             let mut counting = Counting::new(file, first, until);
             counting.go_on(catalog, &state, &self.standings(&state), file, now_ms);
             Ok((counting, stripes))
@@ -67,21 +76,28 @@ impl Coordinator {
     /// See [`crate::api::CoordinatorService::list`].
     pub(super) async fn list_names(&self, request: List) -> Result<ListPage> {
         self.check_answers()?;
-        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-        let limit = limit.clamp(1, ENTRIES_PER_PAGE_MAX);
+        let asked = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let entries_max = asked.clamp(1, limit(ENTRIES_PER_PAGE_MAX, 3));
+        if request.after.is_some() {
+            reached(Mark::ListSecondPage);
+        }
         let mut listing =
             Listing::new(&request.prefix, request.after.as_deref(), request.by_folder);
         let mut lines = Vec::new();
         let seen = loop {
-            let room = limit - lines.len();
+            let room = entries_max - lines.len();
             let (some, seen) =
                 self.door.look(|catalog| self.list_some(catalog, &mut listing, room));
             lines.extend(some);
-            if lines.len() >= limit || listing.is_done() {
+            if lines.len() >= entries_max || listing.is_done() {
                 break seen;
             }
+            reached(Mark::ListSecondStep);
             tokio::time::sleep(SLICE_PAUSE).await;
         };
+        if request.after.is_some() && lines.len() > 1 && is_planted(Mutant::ListingSkipsOne) {
+            lines.remove(0);
+        }
         self.door.settle(seen).await?;
         let mut entries = Vec::with_capacity(lines.len());
         for line in lines {
@@ -101,7 +117,7 @@ impl Coordinator {
     /// Goes on with a listing, `entries_max` lines at most.
     fn list_some(&self, catalog: &Catalog, listing: &mut Listing, entries_max: usize) -> Vec<Line> {
         let now_ms = self.now_ms();
-        let listed = catalog.list_on(listing, entries_max, ROWS_PER_STEP_MAX);
+        let listed = catalog.list_on(listing, entries_max, limit(ROWS_PER_STEP_MAX, 2));
         let state = self.state();
         let standings = self.standings(&state);
         let line = |listed| match listed {
@@ -121,7 +137,7 @@ impl Coordinator {
         let (mut totals, mut after) = (Totals::default(), None);
         let seen = loop {
             let (last, seen) = self.door.look(|catalog| {
-                catalog.usage_on(&prefix, after.as_ref(), &mut totals, ROWS_PER_STEP_MAX)
+                catalog.usage_on(&prefix, after.as_ref(), &mut totals, limit(ROWS_PER_STEP_MAX, 2))
             });
             if last.is_none() {
                 break seen;
@@ -212,7 +228,7 @@ impl Counting {
     ) {
         let copy_state = copy_state(state);
         let view = View { standings, copy_state: &copy_state };
-        let until = self.until.min(self.next.saturating_add(STRIPES_PER_STEP_MAX));
+        let until = self.until.min(self.next.saturating_add(limit(STRIPES_PER_STEP_MAX, 1)));
         let stripes = until.saturating_sub(self.next);
         for stripe in catalog.stripes_of(file, self.next).take(stripes) {
             let there = state.members.copies_there(stripe, now_ms);

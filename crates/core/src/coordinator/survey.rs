@@ -11,6 +11,7 @@ use super::mend::REBUILDS_PER_NODE_MAX;
 use super::role::{Coordinator, State};
 use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
+use crate::mark::{Mark, reached};
 use crate::placement::Candidate;
 use crate::presence::{CopyState, Known, KnownUrgent};
 use crate::repair::{Limits, Plan, RepairTask, Standing, Survey, View};
@@ -144,6 +145,7 @@ impl Coordinator {
                 return survey;
             }
             after = last;
+            reached(Mark::SurveySecondStep);
             tokio::time::sleep(SLICE_PAUSE).await;
         }
     }
@@ -167,6 +169,7 @@ impl Coordinator {
         let candidates = self.candidates();
         let mut plan = None;
         while self.plan_slice(survey, &candidates, &mut plan) {
+            reached(Mark::PlanSecondStep);
             tokio::time::sleep(SLICE_PAUSE).await;
         }
         plan.map_or_else(Vec::new, Plan::into_tasks)

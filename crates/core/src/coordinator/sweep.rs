@@ -17,6 +17,8 @@ use super::survey::SLICE_PAUSE;
 use crate::api::{Error, HANDLES_PER_CALL_MAX, Kind, NodeState, Result};
 use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 
 /// How often it is looked for what can go.
@@ -41,6 +43,7 @@ impl Coordinator {
                 state.mending.forget_deletions(now_ms);
                 for upload in state.uploads.lapse(now_ms, self.settings.upload_idle_max_ms) {
                     tracing::info!(%upload, "an upload was left alone and has lapsed");
+                    reached(Mark::UploadLapsed);
                 }
             }
             if !self.leads() {
@@ -66,7 +69,7 @@ impl Coordinator {
     /// chunks were destroyed.
     async fn destroyable(&self) -> Result<BTreeMap<NodeIndex, Vec<Handle>>> {
         let mut by_node: BTreeMap<NodeIndex, Vec<Handle>> = BTreeMap::new();
-        let mut room = DESTROYED_PER_SWEEP_MAX;
+        let mut room = limit(DESTROYED_PER_SWEEP_MAX, 16);
         for _ in 0..SLICES_PER_SWEEP_MAX {
             for (node, handles) in self.destroyable_in_slice(room).await? {
                 room -= handles.len();
@@ -75,6 +78,7 @@ impl Coordinator {
             if room == 0 || !self.state().members.presence.is_mid_sweep() {
                 break;
             }
+            reached(Mark::SweepSecondSlice);
             tokio::time::sleep(SLICE_PAUSE).await;
         }
         Ok(by_node)
@@ -139,6 +143,7 @@ impl Coordinator {
         answer.map_err(|_| {
             Error::new(Kind::Unavailable, format!("{} did not delete in time", target.node))
         })??;
+        reached(Mark::UnwantedDeleted);
         self.state().mending.note_deleted(node, &handles);
         Ok(())
     }

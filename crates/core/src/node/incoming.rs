@@ -12,6 +12,8 @@ use super::store::{Claim, Draft, SmallDraft, Store};
 use crate::api::{Error, Result};
 use crate::data::chunk::{ChunkHeader, ChunkSeal};
 use crate::env::{Env, Work, run, run_over};
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 
 /// A stored frame that is longer than this gets a file of its own: writing it
 /// past the page cache saves more than sharing a sync does. Measured with
@@ -66,7 +68,10 @@ impl Incoming {
     pub(super) async fn seal(self, seal: ChunkSeal, must_read_back: bool) -> Result<()> {
         let Self { env, store, came } = self;
         match came {
-            Came::Little(claim, header, Some(frame)) if frame.len() > PACKED_BYTES_MAX => {
+            Came::Little(claim, header, Some(frame))
+                if frame.len() > limit(PACKED_BYTES_MAX, 16 << 10) =>
+            {
+                reached(Mark::ChunkOfItsOwnFile);
                 let job = move || {
                     let mut draft = Draft::begin(claim, header)?;
                     draft.append(&frame)?;

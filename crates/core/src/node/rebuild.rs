@@ -18,6 +18,7 @@ use crate::data::frame::{self, FrameError, Place};
 use crate::data::stripe::{RowAt, StripeError, rebuild_row, sources_needed};
 use crate::env::{Work, run};
 use crate::id::Handle;
+use crate::mark::{Mark, reached};
 use crate::policy::{REPLICATION_MAX, STRIPE_WIDTH_MAX};
 
 /// At least this many places are taken by a rebuild, so that few run at once.
@@ -70,6 +71,7 @@ impl Node {
         from_parity: bool,
     ) -> Receipt {
         let bytes_pulled = pace.bytes();
+        reached(if from_parity { Mark::RebuildFromParity } else { Mark::RebuildFromCopy });
         tracing::info!(node = %self.settings.id, chunk = %handle, bytes_pulled, from_parity,
             "rebuilt and verified");
         Receipt { handle, seal, bytes_pulled, from_parity }

@@ -43,6 +43,7 @@ pub use refusal::PlacementError;
 pub use tolerance::{domain_tolerance, tolerance};
 
 use crate::id::{NodeId, NodeIndex};
+use crate::mutant::{Mutant, is_planted};
 use crate::policy::{PlacementStrategy, Policy, PolicyOverrides, PolicySpec, StripeShape};
 use spread::{Spot, Spread};
 
@@ -168,7 +169,10 @@ impl Rooms {
         let domain_of = domains(request.candidates);
         let spot = |candidate: &Candidate, room: u64| Spot {
             index: candidate.index,
-            domain: domain_of.get(&candidate.index).copied().unwrap_or(candidate.index),
+            domain: match domain_of.get(&candidate.index) {
+                Some(domain) if !is_planted(Mutant::IgnoreZones) => *domain,
+                _ => candidate.index,
+            },
             room: u32::try_from(room).unwrap_or(u32::MAX),
         };
         let room = |candidate: &Candidate| match request.chunk_bytes {

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use super::pulled::{Noted, Pulled};
 use super::{CopyState, InventoryChanges, InventoryDigest, Summary};
 use crate::id::{Handle, SessionId};
+use crate::mutant::{Mutant, is_planted};
 
 /// See [`super::Presence`].
 #[derive(Debug, Clone, Default)]
@@ -185,7 +186,7 @@ impl Inventory {
             };
             let was_told_again = self.completes > noted.completes
                 && self.complete_ms >= noted.since_ms.saturating_add(grace_ms);
-            if was_told_again {
+            if was_told_again || is_planted(Mutant::DeleteAtFirstSight) {
                 sweep.room -= 1;
                 found.push(handle);
             }

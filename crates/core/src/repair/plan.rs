@@ -7,6 +7,8 @@ use super::survey::{Found, Survey};
 use super::{Limits, RepairTask, Standing, View};
 use crate::catalog::StripeRecord;
 use crate::id::{Handle, NodeIndex};
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::placement::{Candidate, OneRequest, choose_one, tolerance};
 use crate::policy::Policy;
 use crate::presence::CopyState;
@@ -74,7 +76,7 @@ impl Plan {
             if self.tasks.len() >= limits.tasks_max || self.is_busy_everywhere(limits) {
                 return false;
             }
-            if self.judged >= JUDGED_PER_STEP_MAX {
+            if self.judged >= limit(JUDGED_PER_STEP_MAX, 2) {
                 return true;
             }
             self.judged += 1;
@@ -87,6 +89,7 @@ impl Plan {
                     return false;
                 }
                 planning.plan.spreads_tried += 1;
+                reached(Mark::MovePlanned);
                 planning.spread(stripe, policy, &found);
             } else {
                 planning.rebuild(stripe, policy, &found, urgent.slot);

@@ -6,6 +6,8 @@ use std::ops::Bound;
 use super::{Assessment, Condition, Fate, StripeHealth, View, assess};
 use crate::catalog::StripeRecord;
 use crate::id::{FileId, Handle, NodeIndex};
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::placement::tolerance;
 use crate::policy::Policy;
 
@@ -59,7 +61,7 @@ impl Survey {
                 // Every node was asked for copies that no layout names.
                 copies += stripe.chunks.len() * view.standings.len();
             }
-            if copies >= COPIES_PER_STEP_MAX {
+            if copies >= limit(COPIES_PER_STEP_MAX, 4) {
                 return Some(stripe.first_handle);
             }
         }
@@ -143,7 +145,7 @@ impl Survey {
     /// Whether more chunks lack a copy than were kept for a plan.
     #[must_use]
     pub fn left_out(&self) -> bool {
-        self.urgent.len() >= URGENT_MAX
+        self.urgent.len() >= limit(URGENT_MAX, 4)
     }
 
     /// Copies that the layouts name on `node`.
@@ -160,7 +162,8 @@ impl Survey {
 
     fn keep(&mut self, urgent: Urgent) {
         self.urgent.insert(urgent);
-        if self.urgent.len() > URGENT_MAX {
+        if self.urgent.len() > limit(URGENT_MAX, 4) {
+            reached(Mark::SurveyLeftOut);
             self.urgent.pop_last();
         }
     }

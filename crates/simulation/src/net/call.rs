@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dfs_core::api::Result;
+use dfs_core::mark::{Mark, reached};
 
 use super::CALL_DEADLINE;
 use super::message::Message;
@@ -126,7 +127,12 @@ impl Path {
         let travelled = self.travel(Way::Back, Message::Answer(what, answer.as_ref().err())).await;
         match travelled {
             Ok(()) => answer,
-            Err(broken) => Err(self.error_of(broken, what).await),
+            Err(broken) => {
+                if answer.is_ok() {
+                    reached(Mark::AnswerLost);
+                }
+                Err(self.error_of(broken, what).await)
+            }
         }
     }
 }

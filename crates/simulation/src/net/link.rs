@@ -25,6 +25,8 @@ pub struct Link {
     /// Answers to calls lost, of a thousand: the call has its effect, and
     /// nobody hears of it.
     pub reply_loss_per_mille: u32,
+    /// No call comes through; answers to calls in the other direction do.
+    pub takes_no_calls: bool,
     /// Nothing comes through.
     pub is_cut: bool,
 }
@@ -40,6 +42,7 @@ impl Default for Link {
             double_per_mille: 0,
             reset_per_mille: 0,
             reply_loss_per_mille: 0,
+            takes_no_calls: false,
             is_cut: false,
         }
     }

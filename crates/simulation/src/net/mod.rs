@@ -36,11 +36,9 @@ use std::time::Duration;
 
 use dfs_core::api::{CoordinatorService, NodeService};
 use dfs_core::env::{Hard, Peers};
-use dfs_core::id::RequestId;
+use dfs_core::id::{Handle, RequestId};
 
 pub use link::Link;
-
-use dfs_core::id::Handle;
 
 use crate::host::Host;
 use crate::rng::Rng;
@@ -93,12 +91,24 @@ struct State {
     rebuilt: Vec<Rebuilt>,
     /// Copies that were ordered to be deleted.
     deleted: Vec<(String, Handle)>,
+    deletions: Vec<Deleted>,
     /// What the process of each host has heeded, by number.
     heeded: BTreeMap<u32, Heeded>,
     stale: Vec<String>,
     /// The first answer to each request.
     answers: BTreeMap<RequestId, String>,
     changed_answers: Vec<String>,
+}
+
+/// Copies that a node was told to delete, and that it deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deleted {
+    /// When it had done so, in milliseconds since the world began.
+    pub at_ms: u64,
+    /// The host that held them.
+    pub node: String,
+    /// Which.
+    pub handles: Vec<Handle>,
 }
 
 /// A copy that was rebuilt, as the order and its receipt tell.
@@ -141,6 +151,7 @@ impl Net {
             hard: None,
             rebuilt: Vec::new(),
             deleted: Vec::new(),
+            deletions: Vec::new(),
             heeded: BTreeMap::new(),
             stale: Vec::new(),
             answers: BTreeMap::new(),
@@ -230,6 +241,12 @@ impl Net {
         self.state().hard.clone()
     }
 
+    /// The copies that were deleted since this was asked last.
+    #[must_use]
+    pub fn take_deletions(&self) -> Vec<Deleted> {
+        std::mem::take(&mut self.state().deletions)
+    }
+
     /// The copies that were rebuilt since this was asked last.
     #[must_use]
     pub fn take_rebuilt(&self) -> Vec<Rebuilt> {
@@ -307,6 +324,10 @@ impl Net {
     fn is_cut(&self, from: u32, to: u32) -> bool {
         let state = self.state();
         state.link(from, to).is_cut || state.link(to, from).is_cut
+    }
+
+    fn takes_no_calls(&self, from: u32, to: u32) -> bool {
+        self.state().link(from, to).takes_no_calls
     }
 
     /// A message has travelled; says what became of it, which a cut in the

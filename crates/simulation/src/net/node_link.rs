@@ -58,7 +58,12 @@ impl NodeService for NodeLink {
         let path = self.0.clone();
         let ask = move |node: Service| async move {
             let order = path.order("delete_chunks", context.run);
-            order.answered(node.delete_chunks(context, handles).await)
+            let deleted = handles.clone();
+            let answer = order.answered(node.delete_chunks(context, handles).await);
+            if answer.is_ok() {
+                path.note_deletions(deleted);
+            }
+            answer
         };
         self.0.call("delete_chunks", CALL_DEADLINE, Host::node, ask).await
     }

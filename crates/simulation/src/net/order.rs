@@ -2,8 +2,9 @@
 //! that has heeded an order of one run must heed none of an earlier run, and
 //! none of another run with the same number, that arrives later.
 
-use dfs_core::api::Result;
+use dfs_core::api::{Kind, Result};
 use dfs_core::id::Run;
+use dfs_core::mark::{Mark, reached};
 
 use super::Net;
 use super::path::{Path, Place};
@@ -39,6 +40,9 @@ impl Order {
     /// It was answered.
     pub(super) fn answered<T>(self, result: Result<T>) -> Result<T> {
         let Self { net, to, process, what, run, heeded } = self;
+        if matches!(&result, Err(error) if error.kind == Kind::StaleEpoch) {
+            reached(Mark::StaleRefused);
+        }
         let Some(process) = process.filter(|_| result.is_ok()) else { return result };
         match heeded {
             Some(newest) if run != newest && run.epoch <= newest.epoch => net.note_stale(format!(

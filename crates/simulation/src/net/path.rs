@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::link::End;
 use super::message::Message;
-use super::{CALL_TIMEOUT, Net, PING_INTERVAL, Rebuilt, SILENCE_MAX};
+use super::{CALL_TIMEOUT, Deleted, Net, PING_INTERVAL, Rebuilt, SILENCE_MAX};
 use crate::host::Host;
 use crate::task::TaskGroup;
 use crate::trace;
@@ -86,6 +86,12 @@ impl Path {
         self.0.net.state().deleted.extend(copies);
     }
 
+    /// Notes copies that the peer has deleted, as it was told.
+    pub(super) fn note_deletions(&self, handles: Vec<Handle>) {
+        let (at_ms, node) = (trace::elapsed_ms(), self.0.to.name.to_string());
+        self.0.net.state().deletions.push(Deleted { at_ms, node, handles });
+    }
+
     /// Lets one message go its way.
     pub(super) async fn travel(&self, way: Way, message: Message<'_>) -> Result<(), Broken> {
         let Inner { net, caller, .. } = &*self.0;
@@ -102,7 +108,9 @@ impl Path {
         let fate = net.draw(from.number, to.number, is_answer);
         tokio::time::sleep(fate.latency).await;
         self.go_on().await?;
-        let end = net.arrive(from, to, fate.end, message);
+        let is_taken = matches!(way, Way::Back) || !net.takes_no_calls(from.number, to.number);
+        let end = if is_taken { fate.end } else { End::Cut };
+        let end = net.arrive(from, to, end, message);
         match end {
             End::Lost | End::Cut => Err(Broken::Lost),
             End::Reset => Err(Broken::Reset),
@@ -165,7 +173,7 @@ impl Path {
     /// True when pings get no answer for the link's fault.
     pub(super) fn is_cut(&self) -> bool {
         let Inner { net, from, to, .. } = &*self.0;
-        net.is_cut(from.number, to.number)
+        net.is_cut(from.number, to.number) || net.takes_no_calls(from.number, to.number)
     }
 
     pub(super) fn net(&self) -> &Net {

@@ -9,6 +9,7 @@ use dfs_core::api::{Kind, List, ListEntry, PutMode, Remove, Rename};
 use dfs_core::client::{
     Client, ClientError, ClientSettings, Doubt, GetSummary, Progress, PutOptions, PutSummary,
 };
+use dfs_core::mark::{Mark, reached};
 use dfs_core::units::{ByteSize, Span};
 use futures_util::{StreamExt, stream};
 
@@ -26,6 +27,8 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(900);
 const PUT_AT_THE_END: &str = "at-the-end";
 /// How often that is tried: where life is hard, a put may fail by chance.
 const TRIES_AT_THE_END_MAX: u32 = 5;
+/// Of so many puts, one is strict.
+const STRICT_ONE_OF: usize = 8;
 /// How many puts at once store what shall be there before.
 const STORED_AT_ONCE: usize = 16;
 
@@ -126,7 +129,8 @@ impl Run<'_> {
         let was_tainted = !self.guard.borrow().tainted.is_empty();
         let was_well = self.guard.borrow().all_well_since();
         let client = self.client(host);
-        let how = PutOptions { mode, ..options(&op.name) };
+        let is_strict = version % STRICT_ONE_OF == STRICT_ONE_OF - 1;
+        let how = PutOptions { mode, is_strict, ..options(&op.name) };
         let running =
             host.spawn(async move { client.put(seekable(&bytes), how, &Progress::new()).await });
         let result: Result<PutSummary, ClientError> = match running.await {
@@ -136,6 +140,11 @@ impl Run<'_> {
         if let Ok(summary) = &result
             && summary.copies_missing > 0
         {
+            if is_strict {
+                let text = format!("a strict put of {} lacks copies", op.name);
+                self.violates("I4", text);
+            }
+            reached(Mark::PutDegraded);
             self.thin.borrow_mut().insert(version);
             if was_tainted || !self.guard.borrow().tainted.is_empty() {
                 self.history.borrow_mut().mark_fragile(begun);
@@ -156,6 +165,9 @@ impl Run<'_> {
         {
             let text = format!("{} cannot be stored, and nothing is wrong: {error}", op.name);
             self.violates("L1", text);
+        }
+        if outcome == Outcome::Acknowledged {
+            self.see_zones(&op.name).await;
         }
         self.note(op, &format_args!("{len} bytes as version {version}"), &result.map(drop));
         self.end_change(op.act, begun, outcome, is_expected);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dfs_core::api::{FileMap, List, Lookup, NodeStatus, STRIPES_PER_CALL_MAX};
+use dfs_core::api::{FileMap, List, Lookup, NodeStatus};
 use dfs_core::env::Durability;
 use dfs_core::id::Handle;
 use dfs_core::ledger::Ledger;
@@ -214,7 +214,7 @@ impl Run<'_> {
                     Some(whole) => whole.stripes.extend(map.stripes),
                 }
                 first_stripe += u32::try_from(count).expect("a page is short");
-                if count < STRIPES_PER_CALL_MAX {
+                if count == 0 {
                     break;
                 }
             }

@@ -6,7 +6,8 @@
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
 //! - `operator`: starts what died, replaces what is lost, looks for damage.
 //! - `copies`: what nodes really hold. `watch`: the timeline.
-//! - `truth`: whether the cluster tells the truth of itself.
+//! - `truth`: whether the cluster tells the truth of itself. `invariant`: what
+//!   must hold all the time.
 //! - `end`: what must hold when all is over.
 
 mod client;
@@ -14,6 +15,7 @@ mod copies;
 mod end;
 mod guard;
 mod hard;
+mod invariant;
 mod operator;
 mod report;
 mod state;
@@ -26,8 +28,10 @@ use std::time::Duration;
 
 pub use report::{Moment, OpCount, Report, Tally, Verdict, Violation};
 
-pub use hard::hard_names;
 pub(crate) use hard::is_hard_name;
+pub use hard::{SMALL_LIMITS, hard_names};
+
+use dfs_core::mark;
 
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::scenario::Scenario;
@@ -67,9 +71,10 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
 #[must_use]
 pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
     let drawn = scenario.drawn(seed);
+    let _before = mark::take();
     let time_max = drawn.lasts.0 + END_TIME_MAX;
     let outcome = World::run_caught(seed, keep.trace.clone(), time_max, async |world| {
-        hard::make_hard(world, &drawn);
+        let _small = hard::make_hard(world, &drawn);
         let settings =
             ClusterSettings { upload_idle_max: UPLOAD_IDLE_MAX, ..drawn.cluster.settings() };
         let cluster = Cluster::start(world, settings).await;
@@ -95,6 +100,7 @@ pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
         left_out: BTreeMap::new(),
         lost: BTreeSet::new(),
         injected: BTreeMap::new(),
+        marks: BTreeMap::new(),
         tally: Tally::default(),
         op_steps: Vec::new(),
         fault_steps: Vec::new(),
@@ -102,6 +108,7 @@ pub fn run_kept(scenario: &Scenario, seed: u64, keep: &Keep) -> Report {
         violations: vec![Violation { at_ms: 0, rule: "I11", text: panic }],
         tail: keep.trace.tail(TAIL_LINES),
     });
+    report.marks = mark::take().into_iter().map(|(mark, count)| (mark.name(), count)).collect();
     report.scenario.clone_from(&scenario.name);
     // The world has closed since, which is in its trace too.
     (report.events, report.digest) = (keep.trace.events(), keep.trace.digest());

@@ -36,6 +36,8 @@ pub struct Report {
     pub lost: BTreeSet<String>,
     /// What disks, links and hard places did to single calls, by kind.
     pub injected: BTreeMap<String, u64>,
+    /// How often places that a sweep must sometimes reach were reached.
+    pub marks: BTreeMap<&'static str, u64>,
     /// How the cluster fared.
     pub tally: Tally,
     /// What was found wrong; empty when all held.

@@ -177,6 +177,7 @@ impl<'r> Run<'r> {
             left_out: self.left_out.take(),
             lost: self.lost.take(),
             injected: self.injected(),
+            marks: BTreeMap::new(),
             tally: self.tally.take(),
             op_steps: self.op_steps.take(),
             fault_steps: self.fault_steps.take(),

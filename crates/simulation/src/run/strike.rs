@@ -179,6 +179,8 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
         | FaultKind::Delay
         | FaultKind::Double
         | FaultKind::Reset
+        | FaultKind::LoseAnswers
+        | FaultKind::Deaf
         | FaultKind::SlowLink => {
             run.link_faults.borrow_mut().insert(number, fault.clone());
             set_links(run);
@@ -339,6 +341,7 @@ pub(super) fn set_links(run: &Run<'_>) {
             let latency_us = fault.latency.map_or(0, |latency| latency.as_millis() * 1000);
             match fault.what {
                 FaultKind::Isolate | FaultKind::Cut => link.is_cut = true,
+                FaultKind::LoseAnswers => link.reply_loss_per_mille = share,
                 FaultKind::Loss => link.loss_per_mille = share,
                 FaultKind::Double => link.double_per_mille = share,
                 FaultKind::Reset => link.reset_per_mille = share,
@@ -356,6 +359,17 @@ pub(super) fn set_links(run: &Run<'_>) {
         };
         let these =
             if fault.host.is_empty() { all.clone() } else { run.scenario.hosts_named(&fault.host) };
+        if fault.what == FaultKind::Deaf {
+            // Everybody's calls to it, also those of other nodes.
+            for to in &these {
+                for from in all.iter().filter(|from| *from != to) {
+                    let mut link = net.link(from, to);
+                    link.takes_no_calls = true;
+                    net.set_link(from, to, link);
+                }
+            }
+            continue;
+        }
         let is_one_way = fault.what == FaultKind::Cut;
         let those = if is_one_way { run.scenario.hosts_named(&fault.to) } else { all.clone() };
         for from in &these {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dfs_core::api::{ClusterStatus, NodeState, StripeHealth};
 use dfs_core::id;
 
+use super::invariant::Watched;
 use super::state::Run;
 use super::truth::Truth;
 use crate::net::Rebuilt;
@@ -40,6 +41,7 @@ impl Run<'_> {
     pub(super) async fn watch(&self) {
         let mut seen = Seen { at_ms: trace::elapsed_ms(), is_answering: true, ..Seen::default() };
         let mut truth = Truth::default();
+        let mut watched = Watched::default();
         loop {
             let status = self.status().await;
             self.compare(&mut truth, status.as_ref()).await;
@@ -64,6 +66,7 @@ impl Run<'_> {
                 None => {}
             }
             seen.is_answering = status.is_some();
+            self.see_invariants(&mut watched, now_ms).await;
             self.see_rebuilds(&mut seen, now_ms);
             self.see_whether_all_is_well(&mut seen, now_ms).await;
             seen.at_ms = now_ms;

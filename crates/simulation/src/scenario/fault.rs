@@ -102,6 +102,10 @@ pub enum FaultKind {
     ClockStop,
     /// A new node joins.
     Join,
+    /// Answers are lost after the call had its effect, by `per-mille`.
+    LoseAnswers,
+    /// Nobody can connect to it; what it sends is answered.
+    Deaf,
 }
 
 /// A field of a [`Fault`] that its kind uses.
@@ -131,7 +135,7 @@ pub enum Harm {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Kill,
         Self::PowerCut,
         Self::Pause,
@@ -161,6 +165,8 @@ impl FaultKind {
         Self::ClockDrift,
         Self::ClockStop,
         Self::Join,
+        Self::LoseAnswers,
+        Self::Deaf,
     ];
 
     /// Its name in a scenario.
@@ -196,6 +202,8 @@ impl FaultKind {
             Self::ClockDrift => "clock-drift",
             Self::ClockStop => "clock-stop",
             Self::Join => "join",
+            Self::LoseAnswers => "lose-answers",
+            Self::Deaf => "deaf",
         }
     }
 
@@ -210,13 +218,14 @@ impl FaultKind {
             | Self::Pause
             | Self::Leave
             | Self::Isolate
+            | Self::Deaf
             | Self::ReadOnly
             | Self::Unmount
             | Self::Wipe
             | Self::ClockDrift
             | Self::ClockStop => &[Host, Lasts],
             Self::Cut => &[Host, To, Lasts],
-            Self::Loss | Self::Double | Self::Reset => &[Host, PerMille, Lasts],
+            Self::Loss | Self::Double | Self::Reset | Self::LoseAnswers => &[Host, PerMille, Lasts],
             Self::Delay => &[Host, PerMille, Latency, Lasts],
             Self::SlowLink | Self::SlowDisk => &[Host, Latency, Lasts],
             Self::FullDisk => &[Host, Free, Lasts],
@@ -236,7 +245,7 @@ impl FaultKind {
     /// Whether it strikes the network, and so needs no host.
     #[must_use]
     pub fn is_on_network(self) -> bool {
-        matches!(self, Self::Loss | Self::Delay | Self::Double | Self::Reset)
+        matches!(self, Self::Loss | Self::Delay | Self::Double | Self::Reset | Self::LoseAnswers)
     }
 
     /// What it can do to what a node holds.
@@ -249,6 +258,7 @@ impl FaultKind {
             | Self::Leave
             | Self::Isolate
             | Self::Cut
+            | Self::Deaf
             | Self::Unmount => Harm::Away,
             // A read that is wrong may condemn a copy that is right.
             Self::FailRead

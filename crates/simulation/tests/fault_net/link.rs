@@ -1,6 +1,6 @@
 //! Single messages: lost, late, twice, reset; directions that are cut.
 
-use dfs_core::api::NodeService;
+use dfs_core::api::{NodeService, NodeState};
 use dfs_core::id::Handle;
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
@@ -31,6 +31,25 @@ fn a_lost_request_has_no_effect_and_a_lost_answer_keeps_it() {
             world.net().heal();
         }
         assert_eq!(world.net().faults_injected()["lost"], 2);
+    });
+}
+
+/// A node behind a firewall: it is heard, and nobody can connect to it.
+#[test]
+fn a_node_that_takes_no_calls_is_heard_all_the_same() {
+    World::run(4, async |world| {
+        let parity = ParitySpec::None;
+        let cluster = Cluster::start(world, ClusterSettings::new(3, 2, parity)).await;
+        for from in ["coord", "client", "n2", "n3"] {
+            let deaf = Link { takes_no_calls: true, ..Link::default() };
+            world.net().set_link(from, "n1", deaf);
+        }
+        let node = cluster.client_host().env().peers.node(cluster.host("n1").address());
+        assert_unavailable(delete(&*node, 1).await, "no answer");
+        cluster.pass(Duration::from_secs(60)).await;
+        let status = cluster.status().await;
+        let state = |name: &str| status.nodes.iter().find(|node| node.id.as_str() == name);
+        assert_eq!(state("n1").map(|node| node.state), Some(NodeState::Online));
     });
 }
 

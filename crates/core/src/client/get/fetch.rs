@@ -19,6 +19,7 @@ use crate::api::{
     ChunkRead, CopyAt, Error, FrameStream, Kind, NodeService, ReadRequest, Result, StripeMap,
 };
 use crate::data::frame;
+use crate::mark::{Mark, reached};
 
 /// A mid-stream pause of so many times `hedge_after` is one too long, where
 /// there is somebody else to ask.
@@ -95,6 +96,9 @@ pub(super) async fn open<'a>(
             biased;
             Some((origin, opened)) = racing.next() => match opened {
                 Ok(opened) => {
+                    if matches!(origin, Origin::Parity) {
+                        reached(Mark::ReadFromParity);
+                    }
                     note_overtaken(reading, &asked, &origin);
                     return Some(opened);
                 }
@@ -104,10 +108,14 @@ pub(super) async fn open<'a>(
                     }
                     tracing::debug!(chunk = %handle, ?origin, %error, "a source failed");
                     asked.retain(|other| *other != origin);
+                    if !origins.is_empty() {
+                        reached(Mark::ReadFailedOver);
+                    }
                     ask_next = true;
                 }
             },
             () = sleep(reading.client.settings.hedge_after), if !origins.is_empty() => {
+                reached(Mark::ReadHedged);
                 ask_next = true;
             }
         }

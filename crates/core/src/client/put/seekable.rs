@@ -18,6 +18,8 @@ use crate::client::Progress;
 use crate::client::window::{PutWindow, STRIPES_IN_FLIGHT_MAX};
 use crate::data::split::Split;
 use crate::env::File;
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::policy::StripeShape;
 
 /// Stripes placed by one call. With those in flight and those ready, no more
@@ -49,6 +51,7 @@ pub(super) async fn write(
     let mut placing: Option<Placing<'_>> = None;
     let mut running = FuturesUnordered::new();
     let window = window(&split, upload);
+    let placed_per_call = limit(PLACED_PER_CALL, 2);
     while started < stripes || !running.is_empty() {
         while running.len() < window.stripes {
             let Some(placement) = ready.pop_front() else { break };
@@ -57,8 +60,9 @@ pub(super) async fn write(
             let file = file.clone();
             running.push(StripeWrite { upload, file, placement, cut, window, progress }.run());
         }
-        if placing.is_none() && placed < stripes && ready.len() < PLACED_PER_CALL / 2 {
-            let until = stripes.min(placed + PLACED_PER_CALL as u64);
+        if placing.is_none() && placed < stripes && ready.len() < placed_per_call / 2 {
+            reached(Mark::PlaceSecondCall);
+            let until = stripes.min(placed + placed_per_call as u64);
             let wanted = (placed..until).map(|index| cut(&split, index).data()).collect();
             let number = u32::try_from(placed).map_err(|_| too_long())?;
             placing = Some(Box::pin(upload.place(number, wanted, std::mem::take(&mut sealed))));

@@ -27,6 +27,7 @@ use crate::data::chunk::SealBuilder;
 use crate::data::frame::FRAME_SIZE;
 use crate::data::stripe::{ParityAccumulator, RowAt};
 use crate::env::{self, Work};
+use crate::limit::limit;
 use crate::policy::StripeShape;
 
 /// Bytes of stored frames that are kept for sending a chunk again.
@@ -186,7 +187,7 @@ impl<'a> StreamPut<'a> {
             }
         }
         self.size += read_bytes;
-        while self.finishing.len() >= FINISHING_MAX {
+        while self.finishing.len() >= limit(FINISHING_MAX, 1) {
             self.wait_for_one().await?;
         }
         self.finishing.push(Box::pin(chunk.finish(seal.finish())));

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::index::{Held, Place};
-use super::pack::BATCH_BYTES_MAX;
+use super::pack::{BATCH_BYTES_MAX, SMALL_PACK_BYTES_MAX};
 use super::pack_batch::Batch;
 use super::quarantine::unless_missing;
 use super::{Image, ImageError, Store, lock, path};
 use crate::data::chunk::pack::{RECORD_HEADER_BYTES, decode_record_header};
 use crate::id::Handle;
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 
 /// A record that is on its way into another pack.
 struct Move {
@@ -62,7 +65,10 @@ impl Store {
                 }
                 Err(error) => drop(self.condemn(handle, from, &error)),
             }
-            if batch.len() >= BATCH_BYTES_MAX {
+            if batch.len() >= limit(BATCH_BYTES_MAX, SMALL_PACK_BYTES_MAX / 4) {
+                if is_planted(Mutant::CompactionLosesBatch) {
+                    moves.clear();
+                }
                 batch = self.finish_moves(batch, std::mem::take(&mut moves))?;
             }
         }
@@ -70,12 +76,13 @@ impl Store {
         if !is_first {
             for (handle, sequence) in tombstones {
                 batch.keep_tombstone(handle, sequence);
-                if batch.len() >= BATCH_BYTES_MAX {
+                if batch.len() >= limit(BATCH_BYTES_MAX, SMALL_PACK_BYTES_MAX / 4) {
                     batch = self.finish_moves(batch, std::mem::take(&mut moves))?;
                 }
             }
         }
         self.finish_moves(batch, moves)?;
+        reached(Mark::PackCompacted);
         self.remove_pack(number, salt)
     }
 
@@ -109,7 +116,9 @@ impl Store {
         if batch.is_empty() {
             return Ok(batch);
         }
-        batch.make_last();
+        if !is_planted(Mutant::DropCompactionSync) {
+            batch.make_last();
+        }
         self.append(&batch).inspect_err(|_| self.discard_failed(&batch))?;
         self.note_appended(&batch);
         for Move { handle, from, to } in moves {

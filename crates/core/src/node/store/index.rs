@@ -11,6 +11,8 @@ use crate::api::{
     InventoryPage,
 };
 use crate::id::Handle;
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::presence::fingerprint;
 
 /// How many changes are remembered; whoever is further behind asks for all.
@@ -128,7 +130,7 @@ impl Index {
         let mut rest = self.held.range((from, Bound::Unbounded));
         let chunks: Vec<HeldChunk> = rest
             .by_ref()
-            .take(HANDLES_PER_CALL_MAX)
+            .take(limit(HANDLES_PER_CALL_MAX, 3))
             .map(|(handle, held)| as_told(*handle, held))
             .collect();
         InventoryPage { version: self.digest.version, chunks, is_last: rest.next().is_none() }
@@ -173,7 +175,8 @@ impl Index {
     fn note(&mut self, handle: Handle) {
         self.digest.version += 1;
         self.changed.push_back((self.digest.version, handle));
-        if self.changed.len() > CHANGES_REMEMBERED_MAX {
+        if self.changed.len() > limit(CHANGES_REMEMBERED_MAX, 3) {
+            reached(Mark::ChangesForgotten);
             self.changed.pop_front();
         }
     }

@@ -19,12 +19,15 @@ use crate::api::{Error, Kind, Result};
 use crate::data::chunk::pack::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES};
 use crate::env::{Access, Disk, File, HardPlace, Work};
 use crate::id::Handle;
+use crate::limit::limit;
 
 /// A pack that has come to this length is closed.
 pub(super) const PACK_BYTES_MAX: u64 = 64 << 20;
 /// A pack of which more than half is dead is closed from this length on, so
 /// that it can be compacted.
 const PACK_CLOSE_EARLY_BYTES_MIN: u64 = 4 << 20;
+/// The same in a world with small limits.
+pub(super) const SMALL_PACK_BYTES_MAX: u64 = 24 << 10;
 /// The most bytes written in one piece.
 pub(super) const BATCH_BYTES_MAX: u64 = 8 << 20;
 /// The most queue entries in one batch.
@@ -95,7 +98,9 @@ impl Packs {
     /// `is_clean`: if nothing in it is damaged.
     pub(super) fn resume(packs: BTreeMap<u32, Pack>, sequence: u64, is_clean: bool) -> Self {
         let last = packs.last_key_value().map(|(&number, pack)| (number, pack.len));
-        let current = last.filter(|&(_, len)| is_clean && len < PACK_BYTES_MAX).map(|it| it.0);
+        let current = last
+            .filter(|&(_, len)| is_clean && len < limit(PACK_BYTES_MAX, SMALL_PACK_BYTES_MAX))
+            .map(|it| it.0);
         let next_number = last.map_or(0, |(number, _)| number.saturating_add(1));
         let state = State { packs, current, named: None, next_number, sequence };
         Self { state: Mutex::new(state), ..Self::default() }
@@ -115,7 +120,7 @@ impl Packs {
 
     pub(super) fn keep_open(&self, number: u32, file: &Arc<dyn File>) {
         let mut files = lock(&self.files);
-        if files.len() >= FILES_OPEN_MAX {
+        if files.len() >= limit(FILES_OPEN_MAX, 2) {
             files.pop_first();
         }
         files.insert(number, Arc::clone(file));
@@ -142,7 +147,8 @@ impl Packs {
         let (first, current) = (state.packs.keys().next().copied(), state.current);
         let wasteful = state.packs.iter().find(|(number, pack)| {
             let is_open = Some(**number) == current;
-            let is_worth_closing = pack.len >= PACK_CLOSE_EARLY_BYTES_MIN;
+            let is_worth_closing =
+                pack.len >= limit(PACK_CLOSE_EARLY_BYTES_MIN, SMALL_PACK_BYTES_MAX / 4);
             let is_first = Some(**number) == first && !is_open;
             !pack.is_stuck && (!is_open || is_worth_closing) && pack.is_wasteful(is_first)
         });
@@ -230,7 +236,7 @@ impl Store {
 
 fn take_batch(waiting: &mut VecDeque<Entry>, entries_max: usize) -> Vec<Entry> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
-    while entries.len() < entries_max && bytes < BATCH_BYTES_MAX {
+    while entries.len() < entries_max && bytes < limit(BATCH_BYTES_MAX, SMALL_PACK_BYTES_MAX / 4) {
         let Some(entry) = waiting.pop_front() else { break };
         bytes += match &entry {
             Entry::Chunk(draft, _) => record_len_of(draft.len()),

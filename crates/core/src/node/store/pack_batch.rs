@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::index::{Held, Place};
-use super::pack::{Entry, PACK_BYTES_MAX, Pack, record_len, record_len_of};
+use super::pack::{Entry, PACK_BYTES_MAX, Pack, SMALL_PACK_BYTES_MAX, record_len, record_len_of};
 use super::quarantine::unless_missing;
 use super::{SmallDraft, Store, lock, path};
 use crate::api::Result;
@@ -17,6 +17,8 @@ use crate::data::chunk::pack::{
 };
 use crate::env::{Access, File};
 use crate::id::Handle;
+use crate::limit::limit;
+use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 
 /// Records on their way into the current pack.
@@ -88,7 +90,12 @@ impl Store {
         bytes.clear();
         let mut state = lock(&self.packs.state);
         let open = state.current.and_then(|number| Some((number, state.packs.get(&number)?)));
-        let open = open.filter(|(_, pack)| pack.len < PACK_BYTES_MAX);
+        let has_open = open.is_some();
+        let bytes_max = limit(PACK_BYTES_MAX, SMALL_PACK_BYTES_MAX);
+        let open = open.filter(|(_, pack)| pack.len < bytes_max);
+        if has_open && open.is_none() {
+            reached(Mark::PackFull);
+        }
         let (pack, at, salt, is_new) = match open {
             Some((number, pack)) => (number, pack.len, pack.salt, false),
             None => {

@@ -12,6 +12,7 @@ use crate::data::chunk::pack::RECORD_HEADER_BYTES;
 use crate::data::digest::Digest;
 use crate::env::{Access, File};
 use crate::id::Handle;
+use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 
 impl Store {
@@ -74,6 +75,7 @@ impl Store {
                 self.discard_quarantined(handle);
             }
         }
+        reached(Mark::CopyQuarantined);
         if let Place::Pack { pack, body_len, .. } = held.place {
             self.retire(pack, body_len, handle);
         }

@@ -235,6 +235,10 @@ pub(super) fn sum(sum: &Sum, took: Duration) -> io::Result<()> {
     }
     output::line("")?;
     output::line(format!("{} events, {} rebuilt", sum.events, size::counted(sum.rebuilt, "copy")))?;
+    let never = sum.never_reached();
+    if !never.is_empty() {
+        output::line(format!("Never reached, so nothing is shown of it: {}.", never.join("; ")))?;
+    }
     if sum.files_lost > 0 {
         output::line(format!(
             "{} lost in {}, beyond what their policies survive; no wrong bytes were read.",
@@ -296,6 +300,7 @@ pub(super) fn report_json(report: &Report, took: Duration) -> Value {
         "faults_left_out": report.left_out,
         "faults_never_struck": report.never_struck,
         "files_lost": report.lost,
+        "marks": report.marks,
         "verdict": verdict_word(report),
         "injected": report.injected,
         "tally": {
@@ -343,6 +348,8 @@ pub(super) fn sum_json(sum: &Sum, took: Duration) -> Value {
         "injected": sum.injected,
         "copies_rebuilt": sum.rebuilt,
         "files_lost": sum.files_lost,
+        "marks": sum.marks,
+        "marks_never_reached": sum.never_reached(),
         "runs_with_loss": sum.runs_with_loss,
         "failed": failed,
         "is_right": sum.failed.is_empty(),

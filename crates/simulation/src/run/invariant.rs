@@ -1,0 +1,175 @@
+//! What must hold all the time, looked at while the run goes on. The end of a
+//! run shows only what nothing has mended by then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dfs_core::api::{Lookup, NodeState, NodeStatus};
+use dfs_core::catalog::Catalog;
+use dfs_core::id::Handle;
+
+use super::hard::SMALL_LIMITS;
+use super::state::Run;
+use crate::cluster::file_name;
+
+/// Looks of the watcher between two that ask every node what it holds.
+const LOOKS_PER_INVENTORY: u64 = 15;
+
+/// A copy: its node and its handle.
+type Copy = (String, Handle);
+
+/// What the looks before have seen.
+#[derive(Default)]
+pub(super) struct Watched {
+    looks: u64,
+    /// When a layout last named each copy, in milliseconds.
+    named_ms: BTreeMap<Copy, u64>,
+}
+
+impl Run<'_> {
+    /// Looks at everything that can be looked at from outside.
+    pub(super) async fn see_invariants(&self, watched: &mut Watched, now_ms: u64) {
+        self.see_deletions(watched);
+        let Some(catalog) = self.catalog() else { return };
+        let named = named(&catalog);
+        for copy in &named {
+            watched.named_ms.insert(copy.clone(), now_ms);
+        }
+        self.see_tally(&catalog);
+        watched.looks += 1;
+        if watched.looks.is_multiple_of(LOOKS_PER_INVENTORY) {
+            self.see_proofs(&named).await;
+        }
+    }
+
+    /// I8: a copy is deleted only when no layout has named it for the grace.
+    fn see_deletions(&self, watched: &Watched) {
+        let grace_ms = self.scenario.cluster.delete_grace.as_millis();
+        for deleted in self.world.net().take_deletions() {
+            for handle in deleted.handles {
+                let copy = (deleted.node.clone(), handle);
+                let Some(named_ms) = watched.named_ms.get(&copy) else { continue };
+                let since_ms = deleted.at_ms.saturating_sub(*named_ms);
+                if since_ms < grace_ms {
+                    self.violates(
+                        "I8",
+                        format!(
+                            "{} was told to delete chunk {handle}, which a layout named \
+                             {since_ms} ms before: the grace is {grace_ms} ms",
+                            deleted.node
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    /// I4: while nothing ever went wrong, copies of a chunk are in zones of
+    /// their own, as far as there are zones.
+    pub(super) async fn see_zones(&self, name: &str) {
+        let cluster = &self.scenario.cluster;
+        // Most hard places make a node refuse or the coordinator choose others.
+        let is_free = self.scenario.hard.iter().all(|place| place == SMALL_LIMITS);
+        let is_untroubled = || self.guard.borrow().troubles() == 0;
+        if cluster.zones.len() < 2 || !is_free || !is_untroubled() {
+            return;
+        }
+        let Some(coordinator) = self.coordinator() else { return };
+        let lookup = Lookup { name: file_name(name), version: None, first_stripe: 0 };
+        let Ok(map) = coordinator.lookup(lookup).await else { return };
+        let zone_of = |node: &str| {
+            let number = node.strip_prefix('n').and_then(|rest| rest.parse::<usize>().ok());
+            number.map(|number| cluster.zones[(number - 1) % cluster.zones.len()].as_str())
+        };
+        for chunk in map.stripes.iter().flat_map(|stripe| &stripe.chunks) {
+            let zones: BTreeSet<_> =
+                chunk.copies.iter().map(|copy| zone_of(copy.node.as_str())).collect();
+            let zones_wanted = chunk.copies.len().min(cluster.zones.len());
+            if zones.len() < zones_wanted && is_untroubled() {
+                let text = format!(
+                    "all {} copies of a chunk of {name} are in {} zones, and there \
+                     are {}",
+                    chunk.copies.len(),
+                    zones.len(),
+                    cluster.zones.len()
+                );
+                return self.violates("I4", text);
+            }
+        }
+    }
+
+    /// I5: the sums that the catalog keeps are those of its files.
+    fn see_tally(&self, catalog: &Catalog) {
+        let kept = catalog.totals();
+        let (mut files, mut bytes) = (0, 0);
+        for file in catalog.files_under("") {
+            files += 1;
+            bytes += file.size;
+        }
+        if (kept.files, kept.logical_bytes) != (files, bytes) {
+            let (kept_files, kept_bytes) = (kept.files, kept.logical_bytes);
+            self.violates(
+                "I5",
+                format!(
+                    "the catalog counts {kept_files} files of {kept_bytes} bytes, \
+                     and holds {files} of {bytes} bytes"
+                ),
+            );
+        }
+    }
+
+    /// I7: a layout names a copy only once its node has proved that it holds
+    /// it. Looked at while nothing was destroyed.
+    async fn see_proofs(&self, named: &BTreeSet<Copy>) {
+        if !self.nothing_is_destroyed() {
+            return;
+        }
+        let Some(status) = self.status().await else { return };
+        let is_online = |node: &&NodeStatus| node.state == NodeState::Online;
+        for node in status.nodes.iter().filter(is_online).map(|node| node.id.to_string()) {
+            let host = self.world.host(&node);
+            // A node may stand on another folder than its own: on an empty
+            // mount point its coordinator refuses it.
+            if !host.is_up() || host.is_paused() || host.disk().is_unmounted() {
+                continue;
+            }
+            let Some(held) = self.held_by(&node).await else { continue };
+            // Named before and after the node was asked.
+            let Some(catalog) = self.catalog() else { return };
+            let still = self::named(&catalog);
+            let is_lacking = |copy: &&Copy| copy.0 == node && !held.contains(&copy.1);
+            let lacking: Vec<&Copy> =
+                named.intersection(&still).filter(is_lacking).take(3).collect();
+            if !lacking.is_empty() && self.nothing_is_destroyed() && host.is_up() {
+                let text = format!("layouts name copies that {node} does not hold: {lacking:?}");
+                self.violates("I7", text);
+                return;
+            }
+        }
+    }
+
+    fn nothing_is_destroyed(&self) -> bool {
+        let guard = self.guard.borrow();
+        !self.scenario.beyond_tolerance
+            && guard.tainted.is_empty()
+            && !guard.is_hurt
+            && self.replaced.borrow().is_empty()
+    }
+
+    fn catalog(&self) -> Option<Catalog> {
+        self.coordinator()?;
+        Some(self.cluster.coordinator_role()?.catalog())
+    }
+}
+
+/// The copies that layouts name.
+fn named(catalog: &Catalog) -> BTreeSet<Copy> {
+    let mut named = BTreeSet::new();
+    for (stripe, _) in catalog.stripes() {
+        for (slot, chunk) in stripe.chunks.iter().enumerate() {
+            for member in chunk.copies.iter().filter_map(|node| catalog.member(*node)) {
+                named.insert((member.id.to_string(), stripe.handle(slot)));
+            }
+        }
+    }
+    named
+}
