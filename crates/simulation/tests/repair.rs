@@ -73,6 +73,47 @@ fn copies_and_parity_together_are_made_again() {
     node_after_node_may_be_lost(7, 2, ParitySpec::ReedSolomon { data: 2, parity: 1 }, 2);
 }
 
+/// What was lost is made, once, and nothing is made twice or moved afterwards.
+#[test]
+fn each_copy_of_a_lost_node_is_made_exactly_once() {
+    let policies = [
+        (4, 2, ParitySpec::None),
+        (5, 1, ParitySpec::Xor { data: 3 }),
+        (6, 1, ParitySpec::Xor { data: 4 }),
+        (6, 2, ParitySpec::Xor { data: 2 }),
+        (7, 1, ParitySpec::ReedSolomon { data: 4, parity: 2 }),
+    ];
+    for (seed, (nodes, replication, parity)) in (60..).zip(policies) {
+        World::run(seed, async |world| {
+            let mut settings = ClusterSettings::new(nodes, replication, parity);
+            settings.repair_after = Duration::from_secs(20);
+            let cluster = Cluster::start(world, settings).await;
+            for number in 0..24 {
+                let bytes = sample_bytes(number, 300_000 + 11 * number as usize);
+                cluster.put(&format!("f{number}"), &bytes).await.expect("put");
+            }
+            let before = cluster.settle().await;
+            assert_eq!(before.repair.done + before.repair.moved, 0);
+            for name in ["n2", "n4"] {
+                let before = cluster.status().await;
+                let held = before.nodes.iter().find(|node| node.id.as_str() == name);
+                let held = held.expect("a member").chunks;
+                assert!(held > 0);
+                cluster.host(name).kill();
+                let done = before.repair.done;
+                cluster.wait_for("repair", 10 * MINUTE, |it| it.repair.done > done).await;
+                let after = cluster.settle().await.repair;
+                assert_eq!(after.done - done, held, "{nodes} {parity:?} {name}");
+                assert_eq!((after.moved, after.failed), (0, 0), "{nodes} {parity:?} {name}");
+                cluster.start_node(name).await;
+                cluster.wait_until_heard().await;
+                // Until what is surplus was trimmed.
+                cluster.pass(10 * MINUTE).await;
+            }
+        });
+    }
+}
+
 #[test]
 fn an_outage_shorter_than_the_delay_causes_no_repair() {
     World::run(42, async |world| {

@@ -542,11 +542,15 @@ pub struct RepairStatus {
     pub waiting: u64,
     /// Copies being rebuilt now.
     pub running: u64,
-    /// Copies rebuilt since the coordinator started.
+    /// Copies that were missing and are there again, since the coordinator
+    /// started.
     pub done: u64,
-    /// Bytes pulled for them.
+    /// Copies that were moved to another node so that their stripe survives
+    /// what its policy promises; nothing was missing.
+    pub moved: u64,
+    /// Bytes pulled for both.
     pub bytes_pulled: u64,
-    /// Attempts that failed.
+    /// Attempts that failed, of either kind.
     pub failed: u64,
     /// Seconds until repair of the earliest offline node begins, if any waits.
     pub begins_in_s: Option<u64>,

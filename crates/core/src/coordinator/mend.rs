@@ -3,22 +3,19 @@
 //! What to rebuild is planned in [`crate::repair`]; the target node does it
 //! and proves it; the layout changes last.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::mending::Blame;
 use super::role::Coordinator;
-use crate::api::{BadCopy, Error, Kind, RebuildTask, Receipt, RepairStatus, Result, StripeMember};
+use crate::api::{BadCopy, Error, Kind, RebuildTask, Receipt, Result, StripeMember};
 use crate::catalog::{Catalog, Command, StripeRecord};
 use crate::data::chunk::ChunkHeader;
-use crate::id::{Handle, NodeIndex};
-use crate::limit::limit;
+use crate::id::NodeIndex;
 use crate::mutant::{Mutant, is_planted};
 use crate::policy::REPLICATION_MAX;
 use crate::repair::RepairTask;
 
-/// The most rebuilds at once.
-pub(super) const REBUILDS_MAX: usize = 16;
 /// The most rebuilds at once on one target.
 pub(super) const REBUILDS_PER_NODE_MAX: u32 = 2;
 /// The most copies of one chunk that a rebuild is told about; with the target's
@@ -26,112 +23,10 @@ pub(super) const REBUILDS_PER_NODE_MAX: u32 = 2;
 const SOURCES_MAX: usize = REPLICATION_MAX as usize - 1;
 /// How long one rebuild may take.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(3600);
-/// How long a chunk whose rebuild failed is left alone, doubled each time.
-const BACKOFF_MS: u64 = 2_000;
-/// The longest that it is left alone.
-const BACKOFF_MAX_MS: u64 = 120_000;
-/// How long a deletion that was not confirmed keeps a rebuild away.
-const DELETING_MAX_MS: u64 = 600_000;
 /// The most reports of bad copies that are looked into at once.
 const REPORTS_MAX: usize = 64;
 /// How long the verification of a reported copy may take.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// What is being mended, and what came of it.
-#[derive(Debug, Default)]
-pub(super) struct Mending {
-    running: BTreeMap<Handle, NodeIndex>,
-    /// Chunks whose rebuild failed: how often, and until when they rest.
-    resting: BTreeMap<Handle, (u32, u64)>,
-    /// Copies that nodes were told to delete, and when.
-    deleting: BTreeMap<(NodeIndex, Handle), u64>,
-    /// Copies that are being verified because a reader found them bad.
-    reported: BTreeSet<(NodeIndex, Handle)>,
-    done: u64,
-    failed: u64,
-    bytes_pulled: u64,
-}
-
-impl Mending {
-    pub(super) fn is_running(&self, handle: Handle) -> bool {
-        self.running.contains_key(&handle)
-    }
-
-    /// Chunks that are being rebuilt, and where.
-    pub(super) fn running(&self) -> &BTreeMap<Handle, NodeIndex> {
-        &self.running
-    }
-
-    /// Whether the rebuild of a chunk failed a short time ago.
-    pub(super) fn is_resting(&self, handle: Handle, now_ms: u64) -> bool {
-        self.resting.get(&handle).is_some_and(|(_, until_ms)| now_ms < *until_ms)
-    }
-
-    /// Whether a node was told to delete its copy: no rebuild may make it
-    /// meanwhile.
-    pub(super) fn is_deleting(&self, handle: Handle, node: NodeIndex) -> bool {
-        self.deleting.contains_key(&(node, handle))
-    }
-
-    /// How many rebuilds ended well.
-    pub(super) fn done(&self) -> u64 {
-        self.done
-    }
-
-    /// How many rebuilds ended, well or not.
-    pub(super) fn ended(&self) -> u64 {
-        self.done + self.failed
-    }
-
-    pub(super) fn room(&self) -> usize {
-        limit(REBUILDS_MAX, 3).saturating_sub(self.running.len())
-    }
-
-    /// Forgets deletions that were not confirmed for long.
-    pub(super) fn forget_deletions(&mut self, now_ms: u64) {
-        self.deleting.retain(|_, since| now_ms.saturating_sub(*since) < DELETING_MAX_MS);
-    }
-
-    pub(super) fn note_deleting(&mut self, node: NodeIndex, handles: &[Handle], now_ms: u64) {
-        self.deleting.extend(handles.iter().map(|handle| ((node, *handle), now_ms)));
-    }
-
-    pub(super) fn note_deleted(&mut self, node: NodeIndex, handles: &[Handle]) {
-        for handle in handles {
-            self.deleting.remove(&(node, *handle));
-        }
-    }
-
-    fn finish(&mut self, handle: Handle, outcome: &Result<Receipt>, now_ms: u64) {
-        self.running.remove(&handle);
-        match outcome {
-            Ok(receipt) => {
-                self.resting.remove(&handle);
-                self.done += 1;
-                self.bytes_pulled += receipt.bytes_pulled;
-            }
-            Err(_) => {
-                self.failed += 1;
-                let (times, until_ms) = self.resting.entry(handle).or_default();
-                let rest_ms = BACKOFF_MS.saturating_mul(1 << (*times).min(10)).min(BACKOFF_MAX_MS);
-                *times = times.saturating_add(1);
-                *until_ms = now_ms + rest_ms;
-            }
-        }
-    }
-
-    pub(super) fn status(&self, waiting: u64, begins_in_s: Option<u64>) -> RepairStatus {
-        let running = self.running.len() as u64;
-        RepairStatus {
-            waiting: waiting.saturating_sub(running),
-            running,
-            done: self.done,
-            bytes_pulled: self.bytes_pulled,
-            failed: self.failed,
-            begins_in_s,
-        }
-    }
-}
 
 impl Coordinator {
     /// Sets rebuilds going, as many as there is room for.
@@ -144,52 +39,44 @@ impl Coordinator {
                 if state.mending.is_deleting(handle, task.target) {
                     continue;
                 }
-                state.mending.running.insert(handle, task.target);
+                state.mending.begin(&task);
             }
             let coordinator = self.clone();
             self.env.spawn(async move {
                 let outcome = coordinator.rebuild(&task).await;
+                let node = coordinator.node_name(task.target);
                 match &outcome {
-                    Ok(receipt) => tracing::info!(
-                        chunk = %handle, node = task.target.0, from_parity = receipt.from_parity,
+                    Ok(receipt) => tracing::debug!(
+                        chunk = %handle, node, from_parity = receipt.from_parity,
                         bytes_pulled = receipt.bytes_pulled, "rebuilt a copy and verified it"
                     ),
-                    Err(error) => tracing::warn!(
-                        chunk = %handle, node = task.target.0, reason = %error.message,
+                    Err((_, error)) => tracing::warn!(
+                        chunk = %handle, node, reason = %error.message,
                         "a copy could not be rebuilt"
                     ),
                 }
                 let now_ms = coordinator.now_ms();
-                coordinator.state().mending.finish(handle, &outcome, now_ms);
+                let outcome = outcome.map_err(|(blame, _)| blame);
+                coordinator.state().mending.finish(&task, outcome, now_ms);
                 coordinator.mend_again.notify_one();
             });
         }
     }
 
-    async fn rebuild(&self, task: &RepairTask) -> Result<Receipt> {
-        let prepared = self.door.read(|catalog| self.prepare(catalog, task)).await?;
-        let Some((address, order)) = prepared else {
-            return Err(Error::new(Kind::NotFound, "its file is gone".to_owned()));
+    async fn rebuild(&self, task: &RepairTask) -> std::result::Result<Receipt, (Blame, Error)> {
+        let nobody = |error| (Blame::Nobody, error);
+        let prepared = self.door.read(|catalog| self.prepare(catalog, task)).await;
+        let Some((address, order)) = prepared.map_err(nobody)? else {
+            return Err(nobody(Error::new(Kind::NotFound, "its file is gone".to_owned())));
         };
-        let digest = order.digest;
-        let node = self.env.peers.node(&address);
         if is_planted(Mutant::LayoutBeforeProof) {
-            let expected = task.expected.clone().into_boxed_slice();
-            let copies = task.copies_after.clone().into_boxed_slice();
-            let change = Command::SetCopies { handle: task.handle, expected, copies };
-            self.door.submit(change).await?;
+            self.change_layout(task).await.map_err(nobody)?;
         }
-        let call = node.rebuild_chunk(self.context, order);
-        let answer = tokio::time::timeout(REBUILD_TIMEOUT, call).await;
-        let receipt = answer.map_err(|_| {
-            Error::new(Kind::Unavailable, format!("the node at {address} took too long"))
-        })??;
-        if receipt.handle != task.handle || receipt.seal.digest != digest {
-            return Err(Error::new(
-                Kind::Integrity,
-                format!("the node at {address} gave a receipt for something else"),
-            ));
-        }
+        let receipt = self.order(&address, order).await.map_err(|error| match error.kind {
+            // It found too few sources.
+            Kind::Insufficient => nobody(error),
+            _ => (Blame::Target, error),
+        })?;
         {
             let now_ms = self.now_ms();
             let members = &mut self.state().members;
@@ -199,11 +86,31 @@ impl Coordinator {
             // begins when it is unwanted again.
             members.presence.keep(task.target, task.handle);
         }
+        if !is_planted(Mutant::LayoutBeforeProof) {
+            self.change_layout(task).await.map_err(nobody)?;
+        }
+        Ok(receipt)
+    }
+
+    async fn change_layout(&self, task: &RepairTask) -> Result<()> {
         let expected = task.expected.clone().into_boxed_slice();
         let copies = task.copies_after.clone().into_boxed_slice();
-        let change = Command::SetCopies { handle: task.handle, expected, copies };
-        if !is_planted(Mutant::LayoutBeforeProof) {
-            self.door.submit(change).await?;
+        self.door.submit(Command::SetCopies { handle: task.handle, expected, copies }).await?;
+        Ok(())
+    }
+
+    /// Has the node at `address` make one copy; returns its receipt.
+    async fn order(&self, address: &str, order: RebuildTask) -> Result<Receipt> {
+        let (handle, digest) = (order.chunk.handle, order.digest);
+        let node = self.env.peers.node(address);
+        let call = node.rebuild_chunk(self.context, order);
+        let answer = tokio::time::timeout(REBUILD_TIMEOUT, call).await;
+        let receipt = answer.map_err(|_| {
+            Error::new(Kind::Unavailable, format!("the node at {address} took too long"))
+        })??;
+        if receipt.handle != handle || receipt.seal.digest != digest {
+            let text = format!("the node at {address} gave a receipt for something else");
+            return Err(Error::new(Kind::Integrity, text));
         }
         Ok(receipt)
     }
@@ -293,7 +200,8 @@ impl Coordinator {
         });
         let found = receipt.seal.digest;
         let Some(digest) = digest.filter(|digest| *digest != found) else { return false };
-        tracing::warn!(node = node.0, chunk = %receipt.handle, %found, catalog = %digest,
+        let name = self.node_name(node);
+        tracing::warn!(node = name, chunk = %receipt.handle, %found, catalog = %digest,
             "a copy is whole and has another SHA-256 than the catalog: it is replaced");
         self.state().members.note_differing(node, receipt.handle);
         self.mend_again.notify_one();

@@ -14,12 +14,14 @@
 //! - `status`: the cluster on one page.
 
 mod adopt;
+mod chronicle;
 mod door;
 mod elder;
 mod inventory;
 mod lead;
 mod member;
 mod mend;
+mod mending;
 mod namespace;
 mod numbers;
 mod put;

@@ -11,7 +11,7 @@ use super::door::Door;
 use super::elder::{self, Elder};
 use super::lead::Lead;
 use super::member::Members;
-use super::mend::Mending;
+use super::mending::Mending;
 use super::numbers::Numbers;
 use super::settings::CoordinatorSettings;
 use super::status::Asked;
@@ -173,8 +173,9 @@ impl Coordinator {
             self.clone().watch_for_stalls(),
             self.clone().pull_inventories(),
             futures_util::future::join(self.clone().look_over(), self.clone().mend()),
-            futures_util::future::join3(
+            futures_util::future::join4(
                 self.clone().sweep(),
+                self.clone().chronicle(),
                 self.clone().trim(),
                 self.clone().keep_time(),
             ),

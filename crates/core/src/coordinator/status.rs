@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::member::Live;
 use super::role::{Coordinator, State};
-use crate::api::{ClusterStatus, NodeState, NodeStatus, Promise, Result, Stored, Usage, Verdict};
+use crate::api::{
+    ClusterStatus, NodeState, NodeStatus, Promise, RepairStatus, Result, Stored, Usage, Verdict,
+};
 use crate::catalog::{ForeignRange, MemberRecord};
 use crate::env::Durability;
 use crate::id::{Handle, NodeIndex};
@@ -98,7 +100,7 @@ impl Coordinator {
                 raw_bytes: totals.raw_bytes,
             },
             health,
-            repair: state.mending.status(still_waiting(&state), self.repair_begins_in_s(&state)),
+            repair: self.repair_status(&state),
             garbage_bytes: state.members.presence.unwanted_bytes(),
         })
     }
@@ -163,6 +165,11 @@ impl Coordinator {
             is_strict: false,
         };
         placement::choose(&request).err().map(|refusal| refusal.to_string())
+    }
+
+    /// What repair is doing.
+    pub(super) fn repair_status(&self, state: &State) -> RepairStatus {
+        state.mending.status(still_waiting(state), self.repair_begins_in_s(state))
     }
 
     /// Seconds until the earliest of the nodes that are gone is given up for

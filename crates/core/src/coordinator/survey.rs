@@ -198,7 +198,10 @@ impl Coordinator {
                 tasks_per_target_max: REBUILDS_PER_NODE_MAX,
                 running: state.mending.running(),
                 is_resting: &|handle| state.mending.is_resting(handle, now_ms),
-                is_avoided: &|handle, node| state.mending.is_deleting(handle, node),
+                is_avoided: &|handle, node| {
+                    state.mending.is_deleting(handle, node)
+                        || state.mending.is_target_resting(node, now_ms)
+                },
             };
             let plan = plan.get_or_insert_with(|| Plan::new(&view, &limits));
             plan.go_on(survey, &view, &limits, lookup)

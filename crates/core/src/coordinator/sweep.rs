@@ -54,8 +54,9 @@ impl Coordinator {
                 let coordinator = self.clone();
                 async move {
                     let count = handles.len();
+                    let name = coordinator.node_name(node);
                     match coordinator.delete_on(node, handles).await {
-                        Ok(()) => tracing::info!(node = node.0, count, "deleted chunks"),
+                        Ok(()) => tracing::info!(node = name, count, "deleted chunks"),
                         Err(error) => tracing::debug!(%error, "chunks could not be deleted"),
                     }
                 }

@@ -88,7 +88,7 @@ impl Coordinator {
     async fn trim_chunk(&self, handle: Handle, surplus: &[NodeIndex]) {
         let Some(named) = self.door.peek(|catalog| named(catalog, handle)) else { return };
         if let Err(error) = self.verify_named(handle, &named).await {
-            tracing::info!(chunk = %handle, reason = %error.message,
+            tracing::debug!(chunk = %handle, reason = %error.message,
                 "a surplus copy stays: a copy that the layout names is not verified");
             // The copies begin their grace period anew: that is the pause
             // before the next try.
@@ -118,8 +118,9 @@ impl Coordinator {
         };
         let Ok(nodes) = self.door.read(decide).await else { return };
         for node in nodes {
+            let name = self.node_name(node);
             match self.delete_on(node, vec![handle]).await {
-                Ok(()) => tracing::debug!(node = node.0, chunk = %handle, "trimmed a copy"),
+                Ok(()) => tracing::debug!(node = name, chunk = %handle, "trimmed a copy"),
                 Err(error) => tracing::debug!(%error, "a surplus copy could not be deleted"),
             }
         }

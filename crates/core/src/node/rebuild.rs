@@ -60,7 +60,7 @@ impl Node {
         }
         let why = if why.is_empty() { "no source was named".to_owned() } else { why.join("; ") };
         let text = format!("node {} cannot rebuild chunk {handle}: {why}", self.settings.id);
-        Err(Error::new(Kind::Unavailable, text))
+        Err(Error::new(Kind::Insufficient, text))
     }
 
     fn done(
@@ -72,7 +72,7 @@ impl Node {
     ) -> Receipt {
         let bytes_pulled = pace.bytes();
         reached(if from_parity { Mark::RebuildFromParity } else { Mark::RebuildFromCopy });
-        tracing::info!(node = %self.settings.id, chunk = %handle, bytes_pulled, from_parity,
+        tracing::debug!(node = %self.settings.id, chunk = %handle, bytes_pulled, from_parity,
             "rebuilt and verified");
         Receipt { handle, seal, bytes_pulled, from_parity }
     }

@@ -148,7 +148,9 @@ impl Planning<'_> {
             busy: &self.plan.busy,
             may_crowd: self.plan.may_crowd,
         });
-        if let Some(target) = target {
+        // A target that has its hands full is waited for: on the next best one
+        // the copy may stand crowded, and would have to move once more.
+        if let Some(target) = target.filter(|target| !self.is_full(*target)) {
             let mut copies_after = kept.clone();
             copies_after.push(target);
             self.add(stripe, slot, target, copies_after, spares, false);
@@ -218,7 +220,9 @@ impl Planning<'_> {
             }
         }
         self.plan.judged += judged;
-        if let (_, Some((slot, target, copies_after))) = best {
+        if let (_, Some((slot, target, copies_after))) = best
+            && !self.is_full(target)
+        {
             self.add(stripe, slot, target, copies_after, spares, true);
         }
     }
@@ -280,10 +284,13 @@ impl Planning<'_> {
     }
 
     fn is_excluded(&self, node: NodeIndex, handle: Handle) -> bool {
+        self.plan.not_here.contains(&node) || (self.limits.is_avoided)(handle, node)
+    }
+
+    /// True when the node makes as many copies as it may at once.
+    fn is_full(&self, node: NodeIndex) -> bool {
         let tasks = self.plan.busy.get(&node).copied().unwrap_or(0);
-        self.plan.not_here.contains(&node)
-            || tasks >= self.limits.tasks_per_target_max
-            || (self.limits.is_avoided)(handle, node)
+        tasks >= self.limits.tasks_per_target_max
     }
 
     fn is_left_alone(&self, handle: Handle) -> bool {

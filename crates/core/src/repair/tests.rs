@@ -254,6 +254,29 @@ fn a_dead_node_is_made_good_elsewhere() {
     }
 }
 
+/// One node is free for all stripes, and has its hands full: it is waited for,
+/// since a copy that stands crowded elsewhere would have to move once more.
+#[test]
+fn a_target_with_its_hands_full_is_waited_for() {
+    for (nodes, parity) in [(5_u16, "xor:3"), (7, "rs:4+2"), (3, "none")] {
+        let mut world = World::new(nodes, 2 - u8::from(parity != "none"), parity);
+        for stripe in 0..10 {
+            let copies = (1..nodes).map(|node| vec![NodeIndex(node)]);
+            let copies = match parity {
+                "none" => vec![vec![NodeIndex(1), NodeIndex(2)]],
+                _ => copies.collect(),
+            };
+            world.store(1 + 100 * stripe, copies);
+        }
+        world.per_target_max = 2;
+        world.tasks_max = 16;
+        world.set(2, Standing::Gone);
+        assert_eq!(world.plan().len(), 2, "{parity}");
+        assert_eq!(world.settle(), 10, "{parity}: each lost copy is made once");
+        assert_eq!(world.health(), full(10), "{parity}");
+    }
+}
+
 #[test]
 fn the_founding_example_recovers_on_two_nodes() {
     let mut world = World::new(3, 2, "xor");

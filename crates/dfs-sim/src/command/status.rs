@@ -137,6 +137,7 @@ fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
             "copies_waiting": repair.waiting,
             "copies_running": repair.running,
             "copies_done": repair.done,
+            "copies_moved": repair.moved,
             "attempts_failed": repair.failed,
             "pulled_bytes": repair.bytes_pulled,
             "begins_in_s": repair.begins_in_s,

@@ -19,7 +19,8 @@ impl Pace {
     /// The pace between two looks.
     pub(crate) fn between(before: &RepairStatus, after: &RepairStatus, took: Duration) -> Self {
         let seconds = took.as_secs_f64().max(1e-3);
-        let copies = after.done.saturating_sub(before.done);
+        let ended = |repair: &RepairStatus| repair.done + repair.moved;
+        let copies = ended(after).saturating_sub(ended(before));
         let bytes = after.bytes_pulled.saturating_sub(before.bytes_pulled);
         Self { copies_per_s: copies as f64 / seconds, bytes_per_s: (bytes as f64 / seconds) as u64 }
     }
@@ -116,9 +117,12 @@ fn repair(repair: &RepairStatus, pace: Option<Pace>) -> String {
         parts.push(format!("{} waiting", size::counted(repair.waiting, "copy")));
         parts.push(format!("{} running", repair.running));
     }
-    if repair.done > 0 {
-        let pulled = size::bytes(repair.bytes_pulled);
-        parts.push(format!("{} done, {pulled} pulled", repair.done));
+    if repair.done + repair.moved > 0 {
+        parts.push(format!("{} made", size::counted(repair.done, "copy")));
+        if repair.moved > 0 {
+            parts.push(format!("{} moved", repair.moved));
+        }
+        parts.push(format!("{} pulled", size::bytes(repair.bytes_pulled)));
     }
     if repair.failed > 0 {
         parts.push(format!("{} failed", size::counted(repair.failed, "attempt")));

@@ -80,7 +80,7 @@ fn a_stripe_s_bad_and_missing_chunks_are_gone_round() {
         assert_eq!(read(&target, 101).await, Ok(stripe[1].whole()));
         hosts[3].kill();
         let task = stripe[2].rebuild_task(Vec::new(), &others(2));
-        let text = assert_kind(target.rebuild_chunk(context(), task).await, Kind::Unavailable);
+        let text = assert_kind(target.rebuild_chunk(context(), task).await, Kind::Insufficient);
         assert!(text.contains("needs 3 chunks"), "{text}");
     });
 }

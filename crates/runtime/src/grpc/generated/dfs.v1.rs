@@ -942,6 +942,8 @@ pub struct RepairStatus {
     pub failed: u64,
     #[prost(uint64, optional, tag = "6")]
     pub begins_in_s: ::core::option::Option<u64>,
+    #[prost(uint64, tag = "7")]
+    pub moved: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Verdict {

@@ -448,6 +448,7 @@ fn messages_about_the_whole_arrive_as_they_were_sent() {
             waiting: 1,
             running: 2,
             done: 3,
+            moved: 7,
             bytes_pulled: 4,
             failed: 5,
             begins_in_s: Some(6),
