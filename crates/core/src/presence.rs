@@ -13,7 +13,7 @@ mod inventory;
 mod pulled;
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use crate::id::{Handle, NodeIndex, SessionId};
 use crate::limit::limit;
@@ -191,6 +191,16 @@ impl Presence {
     #[must_use]
     pub fn summary(&self, node: NodeIndex) -> Summary {
         self.nodes.get(&node).map_or_else(Summary::default, Inventory::summary)
+    }
+
+    /// The copies of one node whose handles lie in `range`, in order.
+    pub fn held_in(
+        &self,
+        node: NodeIndex,
+        range: Range<Handle>,
+    ) -> impl Iterator<Item = HeldChunk> + '_ {
+        let held = self.nodes.get(&node).into_iter().flat_map(move |it| it.held_from(range.start));
+        held.take_while(move |chunk| chunk.handle < range.end)
     }
 
     /// Bytes of copies on all nodes that were found unwanted and are still

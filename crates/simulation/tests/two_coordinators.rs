@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{CoordinatorService, Kind};
+use dfs_core::api::{CoordinatorService, Kind, UnknownCopy};
 use dfs_core::client::{Client, ClientError, ClientSettings, Progress};
 use dfs_core::coordinator::{Coordinator, CoordinatorSettings};
+use dfs_core::id::Handle;
 use dfs_core::mutant::{Mutant, plant};
 use dfs_core::policy::ParitySpec;
 use dfs_core::verdict::Word;
@@ -154,6 +155,34 @@ fn an_older_copy_that_an_operator_accepts_leads_and_keeps_what_it_does_not_know(
             cluster.start_coordinator().await;
             cluster.wait_until_heard().await;
         }
+        // Shown one by one with their names, page after page, and let go of
+        // by the operator's word alone.
+        let client = cluster.client();
+        let status = cluster.status().await;
+        let mut unknown = Vec::new();
+        loop {
+            let after = unknown.last().map(|last: &UnknownCopy| (last.node.clone(), last.handle));
+            let page = client.unknown_page(after).await.expect("a page");
+            unknown.extend(page.copies);
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!(unknown.len() as u64, status.unknown.copies);
+        assert!(!unknown.is_empty());
+        for copy in &unknown {
+            let header = client.header_of(status.cluster, copy).await.expect("a header");
+            assert_eq!(header.name.as_str(), "second");
+        }
+        let kept = status.kept_handles[0];
+        let wrong = client.release_kept(kept.0, Handle(kept.1.0 - 1)).await;
+        assert_eq!(wrong.expect_err("it is another range").kind, Kind::NotFound);
+        client.release_kept(kept.0, kept.1).await.expect("it leads");
+        cluster.pass(20 * MINUTE).await;
+        let status = cluster.status().await;
+        assert_eq!((status.unknown.copies, status.kept_handles.len()), (0, 0));
+        assert!(cluster.get("first").await.expect("get") == first);
+        assert!(cluster.get("third").await.expect("get") == second);
     });
 }
 

@@ -16,6 +16,10 @@ use crate::policy::{PlacementStrategy, Policy, PolicySpec, StripeShape};
 pub const STRIPES_PER_CALL_MAX: usize = 64;
 /// The most entries in one [`CoordinatorService::list`] page.
 pub const ENTRIES_PER_PAGE_MAX: usize = 1000;
+/// The most copies on one [`UnknownPage`].
+pub const UNKNOWN_PER_PAGE_MAX: usize = 1000;
+/// Up to so many unknown copies are counted for the status.
+pub const UNKNOWN_COUNTED_MAX: u64 = 100_000;
 /// The most inventory changes in one heartbeat; beyond it, the coordinator
 /// asks for the whole inventory.
 pub const CHANGES_PER_HEARTBEAT_MAX: usize = 4096;
@@ -76,6 +80,17 @@ pub trait CoordinatorService: Send + Sync {
 
     /// A reader found a copy bad.
     async fn report_bad(&self, report: BadCopy) -> Result<()>;
+
+    /// The copies on nodes that the catalog does not know and that are kept,
+    /// a page of them.
+    async fn list_unknown(&self, request: ListUnknown) -> Result<UnknownPage>;
+
+    /// Ends the keeping of a range of handles that [`ClusterStatus`] names
+    /// under `kept_handles`: chunks in it that no file needs are garbage then.
+    ///
+    /// # Errors
+    /// `NotFound` when no such range is kept.
+    async fn release_kept(&self, first: Handle, end: Handle) -> Result<()>;
 }
 
 /// What a node says every three seconds.
@@ -477,6 +492,8 @@ pub struct ClusterStatus {
     /// Ranges of handles that a later copy of this catalog may have handed
     /// out: first handle, and the first behind it. Their chunks are kept.
     pub kept_handles: Vec<(Handle, Handle)>,
+    /// Copies on the nodes that the catalog does not know and that are kept.
+    pub unknown: Unknown,
     /// The coordinator's program.
     pub version: String,
     /// Now, by the coordinator's wall clock, ms since 1970.
@@ -554,6 +571,47 @@ pub struct RepairStatus {
     pub failed: u64,
     /// Seconds until repair of the earliest offline node begins, if any waits.
     pub begins_in_s: Option<u64>,
+}
+
+/// Copies that the catalog does not know and that are never swept: their
+/// handles are kept, or were never handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unknown {
+    /// Copies, counted up to [`UNKNOWN_COUNTED_MAX`].
+    pub copies: u64,
+    /// What these take on disks, in bytes.
+    pub bytes: u64,
+}
+
+/// Asks for unknown copies.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListUnknown {
+    /// The last copy of the page before.
+    pub after: Option<(NodeId, Handle)>,
+}
+
+/// Unknown copies by node and handle, at most [`UNKNOWN_PER_PAGE_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnknownPage {
+    /// The copies.
+    pub copies: Vec<UnknownCopy>,
+    /// Whether there are more.
+    pub has_more: bool,
+}
+
+/// One copy that the catalog does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownCopy {
+    /// The node that holds it.
+    pub node: NodeId,
+    /// Where that node listens.
+    pub address: String,
+    /// The chunk.
+    pub handle: Handle,
+    /// What the copy takes on disk, in bytes.
+    pub stored_bytes: u64,
+    /// False when it was found bad.
+    pub is_good: bool,
 }
 
 /// A copy that a reader found bad.

@@ -18,6 +18,7 @@ mod settings;
 mod sink;
 mod source;
 mod summary;
+mod unknown;
 pub mod window;
 
 use std::ops::Range;

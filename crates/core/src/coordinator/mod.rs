@@ -34,6 +34,7 @@ mod status;
 mod survey;
 mod sweep;
 mod trim;
+mod unknown;
 mod upload;
 
 pub use role::{Coordinator, CoordinatorStartError};

@@ -19,12 +19,13 @@ use super::trim::Trimming;
 use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
-    FileMap, Heartbeat, HeartbeatReply, List, ListPage, Lookup, Place, Promise, Remove, Removed,
-    Rename, Result, Retarget, StripePlacement, Target, UploadGrant, Usage,
+    FileMap, Heartbeat, HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Promise,
+    Remove, Removed, Rename, Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant,
+    Usage,
 };
 use crate::catalog::{Catalog, Command, RunRecord};
 use crate::env::{self, Env, Work};
-use crate::id::{ClientNumber, ClusterId, FileId, LockPlace, NodeId, Run, SessionId};
+use crate::id::{ClientNumber, ClusterId, FileId, Handle, LockPlace, NodeId, Run, SessionId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::repair::Survey;
 
@@ -313,5 +314,13 @@ impl CoordinatorService for Coordinator {
 
     async fn report_bad(&self, report: BadCopy) -> Result<()> {
         self.note_bad_copy(report)
+    }
+
+    async fn list_unknown(&self, request: ListUnknown) -> Result<UnknownPage> {
+        self.unknown_page(request).await
+    }
+
+    async fn release_kept(&self, first: Handle, end: Handle) -> Result<()> {
+        self.release_kept_handles(first, end).await
     }
 }

@@ -46,6 +46,7 @@ impl Coordinator {
             let range = |range: &ForeignRange| (Handle(range.start), Handle(range.end));
             catalog.foreign().map(range).collect()
         });
+        let unknown = self.unknown();
         // A coordinator that makes no changes stores nothing, whatever room there is.
         let cannot_store = makes_no_changes.clone().or(cannot_store);
         let now_ms = self.now_ms();
@@ -81,6 +82,7 @@ impl Coordinator {
             counted: u32::try_from(counted.len()).unwrap_or(u32::MAX),
             makes_no_changes,
             kept_handles,
+            unknown,
             version: self.settings.version.clone(),
             now_ms: self.env.wall.now_ms(),
             uptime_s: now_ms / 1000,

@@ -16,6 +16,11 @@ pub(crate) const UPLOADS_MAX: usize = 16_384;
 /// The most stripes of one upload that are placed and not yet sealed.
 pub(crate) const OPEN_STRIPES_MAX: usize = 256;
 
+/// The most stripes of one upload: 32 TiB in chunks of 64 MiB without a code.
+const STRIPES_PER_UPLOAD_MAX: u32 = 1 << 19;
+/// The most stripes of all uploads together; each takes some hundred bytes.
+const STRIPES_MAX: usize = 1 << 20;
+
 /// All uploads under way.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
@@ -108,13 +113,28 @@ impl Uploads {
                 format!("an upload has at most {OPEN_STRIPES_MAX} unsealed stripes"),
             ));
         }
+        let stripes_max = upload.request.size.map_or(STRIPES_PER_UPLOAD_MAX, |size| {
+            let stripes = Split::new(size, &upload.policy).stripes();
+            u32::try_from(stripes).unwrap_or(u32::MAX).min(STRIPES_PER_UPLOAD_MAX)
+        });
+        if index >= stripes_max {
+            let message = format!(
+                "stripe {index} is one too many: this upload has at most {stripes_max}; for a \
+                 larger file use larger chunks (--chunk-size)"
+            );
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        if self.handles.len() >= STRIPES_MAX {
+            let message = format!(
+                "{STRIPES_MAX} stripes of uploads are under way, the most at once: try again later"
+            );
+            return Err(Error::new(Kind::Unavailable, message));
+        }
         if index != upload.next_index {
             let message = format!("stripe {index} was placed by another call: ask again");
             return Err(Error::new(Kind::Unavailable, message));
         }
-        upload.next_index = index.checked_add(1).ok_or_else(|| {
-            Error::new(Kind::Invalid, "a file has at most 4294967295 stripes".to_owned())
-        })?;
+        upload.next_index = index + 1;
         let coding = stripe.shape.coding;
         let end = stripe.first_handle.0 + u64::from(coding.data) + u64::from(coding.parity);
         self.handles.insert(stripe.first_handle.0, end);
@@ -318,28 +338,77 @@ mod tests {
     use crate::name::FileName;
     use crate::policy::{Code, Coding, Compression};
 
-    #[test]
-    fn an_upload_that_is_being_committed_is_not_given_up() {
+    /// An upload of `size` bytes, in chunks of 1 MiB, one a stripe.
+    fn upload(uploads: &mut Uploads, id: u64, size: Option<u64>) {
         let coding = Coding { code: Code::None, data: 1, parity: 0 };
         let policy =
             Policy { replication: 1, coding, compression: Compression::None, chunk_size: 1 << 20 };
         let request = BeginPut {
             name: FileName::new("a").expect("a name"),
-            size: None,
+            size,
             policy: PolicyOverrides::default(),
             mode: PutMode::IfAbsent,
             is_strict: false,
             allow_unsafe: false,
         };
-        let (id, handle) = (FileId(1), Handle(7));
-        let mut uploads = Uploads::default();
-        uploads.open(id, request, policy, 0, 0).expect("there is room");
-        let stripe = OpenStripe {
-            first_handle: handle,
+        uploads.open(FileId(id), request, policy, 0, 0).expect("there is room");
+    }
+
+    fn stripe(first_handle: u64) -> OpenStripe {
+        let coding = Coding { code: Code::None, data: 1, parity: 0 };
+        OpenStripe {
+            first_handle: Handle(first_handle),
             shape: StripeShape { coding, data: 1 },
             targets: vec![vec![NodeIndex(0)]],
+        }
+    }
+
+    #[test]
+    fn stripes_without_end_are_refused() {
+        let sealed = |index, first_handle| SealedStripe {
+            index,
+            first_handle: Handle(first_handle),
+            shape: stripe(0).shape,
+            chunks: vec![crate::api::SealedChunk {
+                digest: crate::data::digest::Digest([0; 32]),
+                raw_len: 1,
+                stored_len: 1,
+                holders: Vec::new(),
+            }],
         };
-        uploads.add_stripe(id, 0, stripe).expect("the next stripe");
+        let mut uploads = Uploads::default();
+        let mut handle = 0;
+        // One of a known size has as many as its bytes fill, one of an unknown
+        // size a fixed number, and all together have so many.
+        let per_upload = u64::from(STRIPES_PER_UPLOAD_MAX);
+        for (id, size, stripes) in
+            [(1, Some((5 << 20) + 1), 6), (2, None, per_upload), (3, Some(u64::MAX), 524_282)]
+        {
+            upload(&mut uploads, id, size);
+            let mut index = 0;
+            let refused = loop {
+                handle += 1;
+                if let Err(error) = uploads.add_stripe(FileId(id), index, stripe(handle)) {
+                    break error;
+                }
+                let upload = uploads.touch(FileId(id), 0).expect("it is known");
+                upload.seal(FileId(id), &sealed(index, handle), |_| None).expect("as placed");
+                index += 1;
+            };
+            assert_eq!(u64::from(index), stripes, "{refused}");
+            let is_full = uploads.handles.len() >= STRIPES_MAX;
+            assert_eq!(refused.kind == Kind::Unavailable, is_full, "{refused}");
+        }
+        uploads.release(FileId(2));
+        uploads.add_stripe(FileId(3), 524_282, stripe(handle)).expect("there is room again");
+    }
+
+    #[test]
+    fn an_upload_that_is_being_committed_is_not_given_up() {
+        let (id, handle) = (FileId(1), Handle(7));
+        let mut uploads = Uploads::default();
+        upload(&mut uploads, id.0, None);
+        uploads.add_stripe(id, 0, stripe(handle.0)).expect("the next stripe");
         let (upload, sealed) = uploads.take(id).expect("it is known");
         uploads.abandon(id);
         assert!(uploads.guards(handle), "its chunks are still wanted");

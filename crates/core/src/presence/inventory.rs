@@ -4,7 +4,7 @@ use std::mem;
 use std::ops::Bound;
 
 use super::pulled::{Noted, Pulled};
-use super::{CopyState, InventoryChanges, InventoryDigest, Summary};
+use super::{CopyState, HeldChunk, InventoryChanges, InventoryDigest, Summary};
 use crate::id::{Handle, SessionId};
 use crate::mutant::{Mutant, is_planted};
 
@@ -58,6 +58,16 @@ impl Inventory {
 
     pub(super) fn summary(&self) -> Summary {
         self.held.summary
+    }
+
+    /// What it holds from `first` on, in order.
+    pub(super) fn held_from(&self, first: Handle) -> impl Iterator<Item = HeldChunk> + '_ {
+        let chunks = self.held.chunks.iter_from(Bound::Included(&first));
+        chunks.map(|(handle, held)| HeldChunk {
+            handle: *handle,
+            stored_bytes: u64::from(held.stored_bytes),
+            is_good: held.is_good,
+        })
     }
 
     pub(super) fn hear(

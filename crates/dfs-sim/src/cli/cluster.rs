@@ -9,7 +9,7 @@ use dfs_core::policy::{Compression, ParitySpec, PlacementStrategy};
 use dfs_core::units::ByteSize;
 
 use super::value::{parse_durability, parse_duration, whole};
-use super::{AnswerArgs, ClusterArgs};
+use super::{AnswerArgs, ClusterArgs, HandleRange};
 
 const NODE_EXAMPLES: &str = "\
 Examples:
@@ -161,6 +161,24 @@ pub(crate) struct StatusArgs {
     /// Exit with 3 when not known yet, 10 when degraded, 11 when data is at risk or lost
     #[arg(long)]
     pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
+/// `dfs-sim fsck`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  dfs-sim fsck --list-unknown\n  dfs-sim fsck --release-kept \
+                        65537..1099511693313")]
+#[group(id = "what", required = true, multiple = false, args = ["list_unknown", "release_kept"])]
+pub(crate) struct FsckArgs {
+    /// List the chunks on nodes that the catalog does not know, with the names in their headers
+    #[arg(long)]
+    pub(crate) list_unknown: bool,
+    /// Let go of a kept range of handles: its chunks that no file needs are then deleted
+    #[arg(long, value_name = "FIRST..END")]
+    pub(crate) release_kept: Option<HandleRange>,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]

@@ -19,7 +19,7 @@ pub(crate) use cluster::*;
 pub(crate) use dfs_core::units::ByteSize;
 pub(crate) use file::*;
 pub(crate) use sim::*;
-pub(crate) use value::{ByteRange, parse_durability, parse_duration};
+pub(crate) use value::{ByteRange, HandleRange, parse_durability, parse_duration};
 
 const OVERVIEW: &str = "\
 A distributed file store: large immutable chunks, SHA-256 verified, LZ4
@@ -144,6 +144,8 @@ pub(crate) enum Command {
     Du(DuArgs),
     /// The cluster on one screen
     Status(StatusArgs),
+    /// Compare what lies on the nodes with what the catalog knows
+    Fsck(FsckArgs),
     /// Run a node, or list the nodes
     Node(NodeArgs),
     /// Run the coordinator
@@ -190,6 +192,7 @@ impl Command {
             Self::Mv(_) => "mv",
             Self::Du(_) => "du",
             Self::Status(_) => "status",
+            Self::Fsck(_) => "fsck",
             Self::Node(_) => "node",
             Self::Coord(_) => "coord",
             Self::Demo(_) => "demo",
@@ -208,6 +211,7 @@ impl Command {
             Self::Ls(_) | Self::Stat(_) | Self::Du(_) | Self::Status(_) => true,
             Self::Cat(_) | Self::Completions { .. } | Self::Man { .. } => true,
             Self::Node(node) => node.verb.is_some(),
+            Self::Fsck(args) => args.list_unknown,
             _ => false,
         }
     }
@@ -224,6 +228,7 @@ impl Command {
             Self::Mv(a) => a.answer.json,
             Self::Du(a) => a.answer.json,
             Self::Status(a) => a.answer.json,
+            Self::Fsck(a) => a.answer.json,
             Self::Bench(a) => a.answer.json,
             Self::Demo(a) => a.answer.json,
             Self::Node(NodeArgs { verb: Some(NodeVerb::Ls(a)), .. }) => a.answer.json,

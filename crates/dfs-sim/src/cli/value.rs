@@ -82,6 +82,28 @@ pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
+/// A range of handles, its end not included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HandleRange {
+    /// The first handle.
+    pub(crate) first: u64,
+    /// The first handle behind it.
+    pub(crate) end: u64,
+}
+
+impl FromStr for HandleRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once("..").and_then(|(first, end)| {
+            Some(Self { first: first.parse().ok()?, end: end.parse().ok()? })
+        });
+        numbers.filter(|range| range.first < range.end).ok_or_else(|| {
+            format!("{text:?} is not a range of handles: write FIRST..END as fsck shows it")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +114,14 @@ mod tests {
         assert_eq!(jobs("64"), Ok(64));
         for text in ["0", "65", "x", "", "-1", "1.5", "70000"] {
             assert_eq!(jobs(text), Err("expected a whole number from 1 to 64".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_range_of_handles_is_taken_as_it_is_shown() {
+        assert_eq!("7..9".parse(), Ok(HandleRange { first: 7, end: 9 }));
+        for bad in ["", "7", "7-9", "9..7", "7..7", "7..", "..9", "a..b", "7...9"] {
+            assert!(bad.parse::<HandleRange>().is_err(), "{bad}");
         }
     }
 

@@ -8,6 +8,7 @@ mod coord;
 mod demo;
 mod du;
 mod flight;
+mod fsck;
 mod get;
 mod ls;
 mod mv;
@@ -40,6 +41,7 @@ pub(crate) async fn run(command: Command, console: &Console) -> Outcome {
         Command::Mv(args) => mv::run(args, console).await,
         Command::Du(args) => du::run(args, console).await,
         Command::Status(args) => status::run(args, console).await,
+        Command::Fsck(args) => fsck::run(args, console).await,
         Command::Node(NodeArgs { verb: Some(NodeVerb::Ls(args)), .. }) => {
             status::list_nodes(args, console).await
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, CoordinatorService, Word};
+use dfs_core::api::{ClusterStatus, CoordinatorService, UNKNOWN_COUNTED_MAX, Word};
+use dfs_core::id::Handle;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -87,6 +88,12 @@ pub(super) fn health(status: &ClusterStatus) -> Code {
     }
 }
 
+/// The ranges of handles that are kept, for machines.
+pub(super) fn kept_handles(status: &ClusterStatus) -> Vec<Value> {
+    let range = |(first, end): &(Handle, Handle)| json!({ "first": first.0, "end": end.0 });
+    status.kept_handles.iter().map(range).collect()
+}
+
 fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
     let repair = &status.repair;
     json!({
@@ -100,8 +107,12 @@ fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
         "nodes_leased": status.leased,
         "nodes_counted": status.counted,
         "makes_no_changes": status.makes_no_changes,
-        "kept_handles": status.kept_handles.iter()
-            .map(|(first, end)| json!({ "first": first.0, "end": end.0 })).collect::<Vec<_>>(),
+        "kept_handles": kept_handles(status),
+        "unknown": {
+            "copies": status.unknown.copies,
+            "bytes": status.unknown.bytes,
+            "is_more": status.unknown.copies >= UNKNOWN_COUNTED_MAX,
+        },
         "coordinator_version": status.version,
         "uptime_s": status.uptime_s,
         "policy": {

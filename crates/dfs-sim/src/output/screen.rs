@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, NodeStatus, Reason, ReasonKind, RepairStatus};
+use dfs_core::api::{
+    ClusterStatus, NodeStatus, Reason, ReasonKind, RepairStatus, UNKNOWN_COUNTED_MAX,
+};
 
 use super::table::Grid;
 use super::{json, size, time};
@@ -53,6 +55,15 @@ pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>) -> Vec<String> {
     if status.garbage_bytes > 0 {
         let garbage = size::bytes(status.garbage_bytes);
         lines.push(format!("         {garbage} of deleted chunks still on disks"));
+    }
+    if status.unknown.copies > 0 {
+        let (copies, bytes) = (status.unknown.copies, size::bytes(status.unknown.bytes));
+        let at_least = if copies >= UNKNOWN_COUNTED_MAX { "at least " } else { "" };
+        lines.push(format!(
+            "unknown  {at_least}{} ({bytes}) that the catalog does not know, kept: dfs-sim fsck \
+             --list-unknown",
+            size::counted(copies, "copy")
+        ));
     }
     lines.push(format!("stripes  {}", stripes(status)));
     lines.push(format!("repair   {}", repair(&status.repair, pace)));

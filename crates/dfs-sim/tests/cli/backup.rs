@@ -50,7 +50,30 @@ fn a_restored_backup_destroys_nothing_and_leads_when_it_is_accepted() {
     cluster.run(&["put", "a", "--name", "third"]).ended(0);
     cluster.run(&["get", "before", "--out", "b", "--force"]).ended(0);
     assert!(cluster.read_file("b") == bytes);
-    assert_eq!(cluster.status()["kept_handles"].as_array().map(Vec::len), Some(1));
+    let status = cluster.status();
+    let kept = status["kept_handles"].as_array().expect("a list");
+    assert_eq!(kept.len(), 1);
+    assert_eq!(status["unknown"]["copies"], 2, "both copies of `after`");
+
+    // They are shown with their names, and kept until they are let go of.
+    let said = cluster.run(&["fsck", "--list-unknown"]).ended(0).text();
+    for words in ["after", "data 0 of stripe 0", "they are kept", "--release-kept"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let listed = cluster.run(&["fsck", "--list-unknown", "--json"]).ended(0).json();
+    assert_eq!(listed["unknown"].as_array().map(Vec::len), Some(2), "{listed}");
+    assert_eq!(listed["unknown"][0]["name_when_written"], "after");
+    cluster.run(&["fsck", "--release-kept", "1..2"]).ended(5).complained(&["kept_handles"]);
+    cluster.run(&["fsck"]).ended(2).complained(&["--list-unknown"]);
+    let range = format!("{}..{}", kept[0]["first"], kept[0]["end"]);
+    let said = cluster.run(&["fsck", "--release-kept", &range]).ended(0).text();
+    assert!(said.contains("no longer kept"), "{said}");
+    cluster.wait_until("the sweep", |status| {
+        status["nodes"].as_array().is_some_and(|nodes| {
+            nodes.iter().filter_map(|node| node["chunks"].as_u64()).sum::<u64>() == 4
+        })
+    });
+    cluster.run(&["get", "before", "--out", "b", "--force"]).ended(0);
 }
 
 #[test]

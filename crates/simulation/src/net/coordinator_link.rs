@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dfs_core::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
-    HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename, Result, Retarget,
-    StripePlacement, Target, UploadGrant, Usage,
+    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Result,
+    Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
 };
-use dfs_core::id::{ClientNumber, ClusterId, FileId, NodeId, SessionId};
+use dfs_core::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, SessionId};
 
 use super::CALL_DEADLINE;
 use super::path::Path;
@@ -110,5 +110,14 @@ impl CoordinatorService for CoordinatorLink {
 
     async fn report_bad(&self, report: BadCopy) -> Result<()> {
         self.ask("report_bad", |to: Service| async move { to.report_bad(report).await }).await
+    }
+
+    async fn list_unknown(&self, request: ListUnknown) -> Result<UnknownPage> {
+        self.ask("list_unknown", |to: Service| async move { to.list_unknown(request).await }).await
+    }
+
+    async fn release_kept(&self, first: Handle, end: Handle) -> Result<()> {
+        let ask = move |to: Service| async move { to.release_kept(first, end).await };
+        self.ask("release_kept", ask).await
     }
 }

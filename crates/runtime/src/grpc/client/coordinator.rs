@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use dfs_core::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
-    HeartbeatReply, List, ListPage, Lookup, Place, Remove, Removed, Rename, Result, Retarget,
-    StripePlacement, Target, UploadGrant, Usage,
+    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Result,
+    Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
 };
-use dfs_core::id::{ClientNumber, ClusterId, FileId, NodeId, SessionId};
+use dfs_core::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, SessionId};
 use tonic::transport::Channel;
 
 use super::peer::{Line, Peer};
@@ -134,6 +134,19 @@ impl CoordinatorService for CoordinatorStub {
     async fn report_bad(&self, report: BadCopy) -> Result<()> {
         let mut client = self.client()?;
         let call = client.report_bad(wire::ReportBadRequest::from(report));
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
+    async fn list_unknown(&self, request: ListUnknown) -> Result<UnknownPage> {
+        let mut client = self.client()?;
+        let call = client.list_unknown(wire::ListUnknownRequest::from(request));
+        self.peer.answer(CALL_TIMEOUT, call, TryInto::try_into).await
+    }
+
+    async fn release_kept(&self, first: Handle, end: Handle) -> Result<()> {
+        let mut client = self.client()?;
+        let range = Some(wire::HandleRange { first: first.0, end: end.0 });
+        let call = client.release_kept(wire::ReleaseKeptRequest { range });
         self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
     }
 }

@@ -7,6 +7,7 @@ mod policy;
 pub(crate) mod put;
 mod read;
 mod status;
+mod unknown;
 
 use bytes::Bytes;
 use dfs_core::data::digest::Digest;

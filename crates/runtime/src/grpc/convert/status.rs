@@ -2,7 +2,7 @@
 
 use dfs_core::api::{
     ClusterStatus, NodeStatus, Promise, Reason, ReasonKind, RepairStatus, Stored, StripeHealth,
-    Usage, Verdict, Word,
+    Unknown, Usage, Verdict, Word,
 };
 use dfs_core::id::{Handle, Run};
 use dfs_core::verdict::REASONS_MAX;
@@ -270,6 +270,8 @@ impl From<ClusterStatus> for wire::StatusReply {
             verdict: Some(status.verdict.into()),
             stored: Some(status.stored.into()),
             nodes_expected: status.nodes_expected,
+            unknown_copies: status.unknown.copies,
+            unknown_bytes: status.unknown.bytes,
         }
     }
 }
@@ -288,6 +290,7 @@ impl TryFrom<wire::StatusReply> for ClusterStatus {
             kept_handles: (wire.kept_handles.into_iter())
                 .map(|range| (Handle(range.first), Handle(range.end)))
                 .collect(),
+            unknown: Unknown { copies: wire.unknown_copies, bytes: wire.unknown_bytes },
             version: text(wire.version),
             now_ms: wire.now_ms,
             uptime_s: wire.uptime_s,

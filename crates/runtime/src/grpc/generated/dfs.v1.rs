@@ -861,6 +861,42 @@ pub struct ReportBadRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportBadReply {}
+/// Chunks on nodes that the catalog does not know and that are kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUnknownRequest {
+    #[prost(message, optional, tag = "1")]
+    pub after: ::core::option::Option<UnknownPlace>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnknownPlace {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub handle: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUnknownReply {
+    #[prost(message, repeated, tag = "1")]
+    pub copies: ::prost::alloc::vec::Vec<UnknownCopy>,
+    #[prost(bool, tag = "2")]
+    pub has_more: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnknownCopy {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub chunk: ::core::option::Option<HeldChunk>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseKeptRequest {
+    #[prost(message, optional, tag = "1")]
+    pub range: ::core::option::Option<HandleRange>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseKeptReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UsageRequest {
     #[prost(string, tag = "1")]
@@ -1021,6 +1057,10 @@ pub struct StatusReply {
     pub stored: ::core::option::Option<Stored>,
     #[prost(uint32, tag = "22")]
     pub nodes_expected: u32,
+    #[prost(uint64, tag = "23")]
+    pub unknown_copies: u64,
+    #[prost(uint64, tag = "24")]
+    pub unknown_bytes: u64,
 }
 /// Handles from `first` to below `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2414,6 +2454,54 @@ pub mod coordinator_client {
                 .insert(GrpcMethod::new("dfs.v1.Coordinator", "ReportBad"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn list_unknown(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUnknownRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUnknownReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/dfs.v1.Coordinator/ListUnknown",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("dfs.v1.Coordinator", "ListUnknown"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn release_kept(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReleaseKeptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseKeptReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/dfs.v1.Coordinator/ReleaseKept",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("dfs.v1.Coordinator", "ReleaseKept"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn client_number(
             &mut self,
             request: impl tonic::IntoRequest<super::ClientNumberRequest>,
@@ -2493,6 +2581,20 @@ pub mod coordinator_server {
             &self,
             request: tonic::Request<super::ReportBadRequest>,
         ) -> std::result::Result<tonic::Response<super::ReportBadReply>, tonic::Status>;
+        async fn list_unknown(
+            &self,
+            request: tonic::Request<super::ListUnknownRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUnknownReply>,
+            tonic::Status,
+        >;
+        async fn release_kept(
+            &self,
+            request: tonic::Request<super::ReleaseKeptRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReleaseKeptReply>,
+            tonic::Status,
+        >;
         async fn client_number(
             &self,
             request: tonic::Request<super::ClientNumberRequest>,
@@ -3003,6 +3105,96 @@ pub mod coordinator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReportBadSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Coordinator/ListUnknown" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUnknownSvc<T: Coordinator>(pub Arc<T>);
+                    impl<
+                        T: Coordinator,
+                    > tonic::server::UnaryService<super::ListUnknownRequest>
+                    for ListUnknownSvc<T> {
+                        type Response = super::ListUnknownReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUnknownRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Coordinator>::list_unknown(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUnknownSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Coordinator/ReleaseKept" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseKeptSvc<T: Coordinator>(pub Arc<T>);
+                    impl<
+                        T: Coordinator,
+                    > tonic::server::UnaryService<super::ReleaseKeptRequest>
+                    for ReleaseKeptSvc<T> {
+                        type Response = super::ReleaseKeptReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReleaseKeptRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Coordinator>::release_kept(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseKeptSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

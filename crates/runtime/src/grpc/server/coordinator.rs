@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dfs_core::api::CoordinatorService;
-use dfs_core::id::FileId;
+use dfs_core::id::{FileId, Handle};
 use futures_util::FutureExt;
 use tonic::{Request, Response, Status};
 
@@ -137,5 +137,25 @@ impl coordinator_server::Coordinator for Adapter {
         let service = self.service.clone();
         let call = async move { service.report_bad(request).await };
         self.calls.answer(call, |()| wire::ReportBadReply {}).await
+    }
+
+    async fn list_unknown(
+        &self,
+        request: Request<wire::ListUnknownRequest>,
+    ) -> Answer<wire::ListUnknownReply> {
+        let request = checked(request.into_inner().try_into())?;
+        let service = self.service.clone();
+        self.calls.answer(async move { service.list_unknown(request).await }, Into::into).await
+    }
+
+    async fn release_kept(
+        &self,
+        request: Request<wire::ReleaseKeptRequest>,
+    ) -> Answer<wire::ReleaseKeptReply> {
+        let range = request.into_inner().range.unwrap_or_default();
+        let service = self.service.clone();
+        let call =
+            async move { service.release_kept(Handle(range.first), Handle(range.end)).await };
+        self.calls.answer(call, |()| wire::ReleaseKeptReply {}).await
     }
 }

@@ -6,11 +6,12 @@ use std::fmt::Debug;
 use dfs_core::api::{
     Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, Condition,
     CopyAt, CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello,
-    InventoryChanges, InventoryDigest, InventoryPage, List, ListEntry, ListPage, Lookup, NodeInfo,
-    NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode, ReadRequest,
-    Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed, Rename, RepairStatus, Retarget,
-    SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap, StripeMember, StripePlacement,
-    Target, Told, UploadGrant, Usage, Verdict, Word, WriteHeader,
+    InventoryChanges, InventoryDigest, InventoryPage, List, ListEntry, ListPage, ListUnknown,
+    Lookup, NodeInfo, NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode,
+    ReadRequest, Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed, Rename, RepairStatus,
+    Retarget, SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap, StripeMember,
+    StripePlacement, Target, Told, Unknown, UnknownCopy, UnknownPage, UploadGrant, Usage, Verdict,
+    Word, WriteHeader,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::id::{
@@ -373,6 +374,18 @@ fn messages_about_names_arrive_as_they_were_sent() {
         mode: PutMode::Replace,
         request: Some(RequestId { client: ClientNumber(1), sequence: u64::MAX }),
     });
+    let node = || NodeId::new("n1").expect("an id");
+    crosses::<wire::ListUnknownRequest, _>(ListUnknown { after: Some((node(), Handle(7))) });
+    crosses::<wire::ListUnknownReply, _>(UnknownPage {
+        copies: vec![UnknownCopy {
+            node: node(),
+            address: "127.0.0.1:4001".to_owned(),
+            handle: Handle(7),
+            stored_bytes: 8,
+            is_good: false,
+        }],
+        has_more: true,
+    });
     crosses::<wire::ReportBadRequest, _>(BadCopy {
         handle: Handle(1),
         node: id("n1"),
@@ -407,6 +420,7 @@ fn messages_about_the_whole_arrive_as_they_were_sent() {
         counted: 3,
         makes_no_changes: Some("why".to_owned()),
         kept_handles: vec![(Handle(1), Handle(1 << 40))],
+        unknown: Unknown { copies: 7, bytes: 8 },
         version: "1.0".to_owned(),
         now_ms: 9,
         uptime_s: 10,
