@@ -46,6 +46,10 @@ pub enum Mutant {
     RepairAgain,
     /// A node never looks at its own volume.
     NeverLooksAtVolume,
+    /// A coordinator never looks whether its ledger is still at its path.
+    NeverLooksAtLedger,
+    /// A command is applied before it is seen that the ledger's disk is full.
+    AppliesBeforeReserve,
     /// The answer to a commit is not kept: its repeat finds no upload, and
     /// the client stores the file a second time.
     CommitTwice,
@@ -78,7 +82,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -95,6 +99,8 @@ impl Mutant {
         Self::PlaceTwiceOnOneNode,
         Self::TrimEarly,
         Self::NeverLooksAtVolume,
+        Self::NeverLooksAtLedger,
+        Self::AppliesBeforeReserve,
         Self::CommitTwice,
         Self::ChangeTwice,
         Self::IgnoreZones,

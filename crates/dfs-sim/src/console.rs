@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use dfs_core::api::CoordinatorService;
 use dfs_core::client::{Client, ClientSettings};
 use dfs_core::env::Env;
 use dfs_runtime::RealWorld;
@@ -44,6 +45,8 @@ pub(crate) struct Console {
 pub(crate) struct Cluster {
     /// The client.
     pub(crate) client: Arc<Client>,
+    /// Its coordinator, for calls that are made once.
+    pub(crate) coordinator: Arc<dyn CoordinatorService>,
 }
 
 impl Console {
@@ -81,7 +84,8 @@ impl Console {
         let env = self.world.get_or_init(|| RealWorld::new(Handle::current()).client_env()).clone();
         let coordinator = env.peers.coordinator(&address);
         let settings = ClientSettings { retry_for, ..ClientSettings::default() };
-        Ok(Cluster { client: Arc::new(Client::new(env, coordinator, settings)) })
+        let client = Arc::new(Client::new(env, coordinator.clone(), settings));
+        Ok(Cluster { client, coordinator })
     }
 
     /// Lets a verb that was stopped tell the coordinator so.

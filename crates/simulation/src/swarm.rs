@@ -275,6 +275,9 @@ fn fault(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> Fault {
 fn host(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> String {
     let cluster = &scenario.cluster;
     let node = format!("n{}", 1 + rng.below(cluster.nodes as u64));
+    if what == FaultKind::LoseLedger {
+        return crate::cluster::COORDINATOR.to_owned();
+    }
     if what.needs_node() {
         return match scenario.beyond_tolerance && rng.chance(1, 4) {
             true => "all".to_owned(),

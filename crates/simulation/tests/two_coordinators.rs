@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dfs_core::api::{CoordinatorService, Kind, UnknownCopy};
 use dfs_core::client::{Client, ClientError, ClientSettings, Progress};
-use dfs_core::coordinator::{Coordinator, CoordinatorSettings};
+use dfs_core::coordinator::{CoordinatorProcess, CoordinatorSettings};
 use dfs_core::id::Handle;
 use dfs_core::mutant::{Mutant, plant};
 use dfs_core::policy::ParitySpec;
@@ -314,7 +314,7 @@ fn an_equal_number_with_another_tag_is_another_run() {
             let host = copy_folder(world, &cluster, OTHER, 5000);
             cluster.start_coordinator().await;
             cluster.wait_until_heard().await;
-            let coordinator: Arc<Coordinator> =
+            let coordinator: Arc<CoordinatorProcess> =
                 start_coordinator_on(&host, elsewhere(&cluster, &host)).await.expect("it begins");
             let (one, other) = (cluster.status().await.run, coordinator.context().run);
             assert!(one.epoch == other.epoch && one != other, "both take the next number");

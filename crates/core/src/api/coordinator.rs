@@ -91,6 +91,20 @@ pub trait CoordinatorService: Send + Sync {
     /// # Errors
     /// `NotFound` when no such range is kept.
     async fn release_kept(&self, first: Handle, end: Handle) -> Result<()>;
+
+    /// Writes the catalog that is in memory to another folder of the
+    /// coordinator's machine, by its absolute path. The folder must be new or
+    /// empty.
+    async fn rescue(&self, folder: String) -> Result<Rescued>;
+}
+
+/// A catalog that was written to another folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rescued {
+    /// Its files.
+    pub files: u64,
+    /// The commit at which the new ledger stands.
+    pub position: u64,
 }
 
 /// What a node says every three seconds.

@@ -45,9 +45,24 @@ impl Catalog {
         command: &Command,
         changes: &mut Vec<Change>,
     ) -> Result<Outcome, Refusal> {
+        self.apply_undoable(command, changes, &mut Vec::new())
+    }
+
+    /// The same, and appends to `undo` what [`Catalog::take_back`] needs to
+    /// take it back.
+    ///
+    /// # Errors
+    /// As [`Catalog::apply`].
+    pub fn apply_undoable(
+        &mut self,
+        command: &Command,
+        changes: &mut Vec<Change>,
+        undo: &mut Vec<Change>,
+    ) -> Result<Outcome, Refusal> {
         let mut rows = Vec::new();
         let outcome = self.derive(command, &mut rows)?;
         for row in rows {
+            undo.extend(self.inverse(&row));
             changes.push(row.clone());
             self.enact(row);
         }

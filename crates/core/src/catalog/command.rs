@@ -118,6 +118,20 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// True for a command that adds to the catalog. The others take away, or
+    /// change rows in their place: those go on while the ledger's disk is
+    /// full.
+    #[must_use]
+    pub fn grows(&self) -> bool {
+        match self {
+            Self::CommitFile { .. } => true,
+            Self::Requested { command, .. } => command.grows(),
+            _ => false,
+        }
+    }
+}
+
 /// How long answers to requests are kept: [`ANSWER_KEPT_S`] of running time,
 /// and never more than `answers_max` of them.
 ///

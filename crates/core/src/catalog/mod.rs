@@ -22,6 +22,7 @@ mod refusal;
 mod request;
 mod restore;
 mod state;
+mod undo;
 
 pub use apply::{Outcome, RemovedFile};
 pub use change::Change;

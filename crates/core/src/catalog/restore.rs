@@ -139,6 +139,19 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Every row, in an order in which they make the catalog anew.
+    pub fn rows(&self) -> impl Iterator<Item = Change> {
+        let uptime = self.uptime;
+        (self.cluster.iter().cloned().map(Change::PutCluster))
+            .chain(self.runs.values().cloned().map(Change::PutRun))
+            .chain(self.foreign.values().copied().map(Change::PutForeign))
+            .chain(self.members.values().cloned().map(Change::PutMember))
+            .chain((uptime != UptimeRecord::default()).then_some(Change::PutUptime(uptime)))
+            .chain(self.clients.values().cloned().map(Change::PutClient))
+            .chain(self.stripes.iter().map(|(_, stripe)| Change::PutStripe(stripe.clone())))
+            .chain(self.files.iter().map(|(_, file)| Change::PutFile(file.clone())))
+    }
+
     /// Takes the lineage in. Its last run is the cluster's latest; there is
     /// none where no build has written one yet.
     fn restore_runs(&mut self, mut runs: Vec<RunRecord>, latest: Epoch) -> Result<(), Misfit> {

@@ -198,17 +198,25 @@ impl Coordinator {
         self.lead.has_led.load(Ordering::Relaxed)
     }
 
-    /// Whether more than half of the members are leased to this run now.
+    /// Whether more than half of the members are leased to this run now, and
+    /// what it does becomes durable where a start finds it.
     pub(super) fn leads(&self) -> bool {
+        self.is_leased() && self.door.stands()
+    }
+
+    fn is_leased(&self) -> bool {
         self.now_ms() < self.lead.until_ms.load(Ordering::Relaxed)
     }
 
     /// Returns once this run leads.
     ///
     /// # Errors
-    /// `Unavailable` when it does not within [`LEAD_WAIT_MAX`];
-    /// `WrongIdentity` when it never will.
+    /// `Unavailable` when it does not within [`LEAD_WAIT_MAX`], or when its
+    /// ledger is lost; `WrongIdentity` when it never will.
     pub(super) async fn wait_to_lead(&self) -> Result<()> {
+        if !self.door.stands() {
+            return Err(self.does_not_lead());
+        }
         let deadline = Instant::now() + LEAD_WAIT_MAX;
         if self.leads_by(deadline).await { Ok(()) } else { Err(self.does_not_lead()) }
     }
@@ -241,6 +249,8 @@ impl Coordinator {
         let until_ms = self.lead.until_ms.load(Ordering::Relaxed);
         let waited_ms = self.now_ms().saturating_sub(until_ms);
         let left_ms = READ_WAIT_MAX_MS.saturating_sub(waited_ms);
+        // A lost ledger makes no answer old: the catalog in memory is the
+        // newest there is.
         !self.leads_by(Instant::now() + Duration::from_millis(left_ms)).await
     }
 
@@ -262,17 +272,37 @@ impl Coordinator {
     async fn leads_by(&self, deadline: Instant) -> bool {
         loop {
             let changed = self.lead.changed.notified();
-            if self.leads() {
+            if self.is_leased() {
                 return true;
             }
             if self.lead.hindrance().is_some() || timeout_at(deadline, changed).await.is_err() {
-                return self.leads();
+                return self.is_leased();
             }
         }
     }
 
+    /// Why no change can become durable, where that is so.
+    pub(super) fn ledger_trouble(&self) -> Option<String> {
+        if let Some(lost) = self.door.why_lost() {
+            return Some(format!(
+                "THE CATALOG IS IN MEMORY ONLY: {lost}. Nothing is acknowledged, reads go on. Put \
+                 the folder back; or write the catalog to another folder with 'dfs-sim catalog \
+                 rescue FOLDER', and start the coordinator on that. Do not stop the coordinator \
+                 before"
+            ));
+        }
+        let closed = self.door.why_closed()?;
+        Some(format!(
+            "the catalog could not be made durable: {closed}. Nothing is acknowledged until its \
+             file can be opened again, which is tried all the time; reads go on"
+        ))
+    }
+
     /// Why a change is refused.
     pub(super) fn does_not_lead(&self) -> Error {
+        if let Some(trouble) = self.ledger_trouble() {
+            return Error::new(Kind::Unavailable, trouble);
+        }
         if let Some(hindrance) = self.lead.hindrance() {
             // No retry helps: the coordinator is not that of these nodes.
             return Error::new(Kind::WrongIdentity, hindrance.reason);

@@ -1,7 +1,8 @@
 //! The coordinator: namespace, layouts, health, repair. Sees metadata only.
 //!
-//! - `door`: commands go into the catalog, durably; reads wait for what
-//!   they saw.
+//! - `process`: one leadership after the other. `role`: one leadership.
+//! - `door`: commands go into the catalog, durably; reads wait for what they
+//!   saw. `writer`: makes them durable. `rescue`: writes the catalog elsewhere.
 //! - `upload`, `put`: uploads under way, from `begin_put` to `commit`.
 //! - `request`: changes under a request id, made at most once.
 //! - `read`: lookups, listings, sizes. `namespace`: remove and rename.
@@ -24,9 +25,11 @@ mod mend;
 mod mending;
 mod namespace;
 mod numbers;
+mod process;
 mod put;
 mod read;
 mod request;
+mod rescue;
 mod role;
 mod settings;
 mod stall;
@@ -36,6 +39,8 @@ mod sweep;
 mod trim;
 mod unknown;
 mod upload;
+mod writer;
 
+pub use process::CoordinatorProcess;
 pub use role::{Coordinator, CoordinatorStartError};
 pub use settings::*;

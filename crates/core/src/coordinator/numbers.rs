@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use super::door::Door;
-use crate::api::{Error, Result};
+use crate::api::{Error, Kind, Result};
 use crate::catalog::{Command, NUMBERS_PER_BLOCK};
 
 /// Where numbers come from.
@@ -48,15 +48,21 @@ impl Numbers {
             match reserved {
                 Some(end) if end > range.end => range.end = end,
                 _ if range.end >= wanted => {}
-                _ => {
-                    return Err(asked.err().unwrap_or_else(|| {
-                        Error::new(
-                            crate::api::Kind::Internal,
-                            "the catalog set no numbers aside".to_owned(),
-                        )
-                    }));
-                }
+                _ => return Err(asked.err().map_or_else(not_set_aside, not_drawn)),
             }
         }
+    }
+}
+
+fn not_set_aside() -> Error {
+    Error::new(Kind::Internal, "the catalog set no numbers aside".to_owned())
+}
+
+/// No number was drawn, whatever became of the block: nothing that a client
+/// asked for is in doubt.
+fn not_drawn(error: Error) -> Error {
+    match error.kind {
+        Kind::NotKnown => Error::new(Kind::Unavailable, error.message),
+        _ => error,
     }
 }

@@ -32,6 +32,7 @@ impl Coordinator {
     /// See [`crate::api::CoordinatorService::begin_put`].
     pub(super) async fn begin_upload(&self, request: BeginPut) -> Result<UploadGrant> {
         self.check_hindrance()?;
+        self.door.check_room()?;
         let replace = request.mode == PutMode::Replace;
         let check = |catalog: &Catalog| {
             catalog.check_new_name(&request.name, replace)?;

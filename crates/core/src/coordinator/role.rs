@@ -1,7 +1,6 @@
 //! The coordinator itself: how it starts, what it keeps, and its service.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -20,8 +19,8 @@ use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
     FileMap, Heartbeat, HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Promise,
-    Remove, Removed, Rename, Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant,
-    Usage,
+    Remove, Removed, Rename, Rescued, Result, Retarget, StripePlacement, Target, UnknownPage,
+    UploadGrant, Usage,
 };
 use crate::catalog::{Catalog, Command, RunRecord};
 use crate::env::{self, Env, Work};
@@ -29,8 +28,8 @@ use crate::id::{ClientNumber, ClusterId, FileId, Handle, LockPlace, NodeId, Run,
 use crate::ledger::{Ledger, LedgerError};
 use crate::repair::Survey;
 
-/// The coordinator role. One of it serves a cluster at a time: nodes obey
-/// one run, and another one on a copy of its folder leads nobody.
+/// One leadership of the coordinator role. Nodes obey one run, and another one
+/// on a copy of its folder leads nobody.
 pub struct Coordinator {
     pub(super) env: Env,
     pub(super) settings: CoordinatorSettings,
@@ -73,9 +72,13 @@ pub(super) struct State {
     pub(super) promised: Option<(Asked, Promise)>,
 }
 
-/// How long a coordinator whose door has closed stays to answer those who
-/// waited at it.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
+/// Why a leadership ended.
+pub(super) enum Ended {
+    /// The process ends with it.
+    Process(String),
+    /// Its ledger has to be opened again.
+    Ledger(String),
+}
 
 /// Why a coordinator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -104,10 +107,11 @@ impl Coordinator {
     ) -> std::result::Result<Arc<Self>, CoordinatorStartError> {
         let (disk, durability) = (env.disk.clone(), settings.durability);
         let open = move || {
-            let opened = Ledger::open(&*disk, durability)?;
-            Ok::<_, LedgerError>((opened, disk.lock_place()))
+            let (mut ledger, catalog) = Ledger::open(&*disk, durability)?;
+            let looked = ledger.look(&*disk);
+            Ok::<_, LedgerError>((ledger, looked, catalog, disk.lock_place()))
         };
-        let ((ledger, catalog), place) = env::run(&*env.pool, Work::Disk, open).await?;
+        let (ledger, looked, catalog, place) = env::run(&*env.pool, Work::Disk, open).await?;
         if let Some(version) = ledger.upgraded_from() {
             tracing::info!("upgraded the catalog's file from format {version}");
         }
@@ -120,7 +124,7 @@ impl Coordinator {
         };
         let mut position = ledger.position();
         let first = first_commands(&env, &settings, &catalog);
-        let door = Door::open(&env, ledger, catalog);
+        let door = Door::open(&env, ledger, looked, catalog);
         let submit = async |command| {
             door.submit(command).await.map(|_| ()).map_err(CoordinatorStartError::Refused)
         };
@@ -167,9 +171,8 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Does all that goes on in the background. Returns only when the
-    /// coordinator cannot go on, with the reason.
-    pub async fn run(self: Arc<Self>) -> String {
+    /// Does all that goes on in the background, until this leadership ends.
+    pub(super) async fn lead(self: Arc<Self>) -> Ended {
         let background = futures_util::future::join4(
             self.clone().watch_for_stalls(),
             self.clone().pull_inventories(),
@@ -183,18 +186,18 @@ impl Coordinator {
         );
         tokio::select! {
             biased;
-            reason = self.closed() => reason,
-            reason = self.clone().adopt_nodes() => reason,
-            _ = background => "its background work ended".to_owned(),
+            reason = self.door.ended() => Ended::Ledger(reason),
+            reason = self.clone().adopt_nodes() => Ended::Process(reason),
+            _ = background => Ended::Process("its background work ended".to_owned()),
         }
     }
 
-    /// Returns when the door has closed, with the reason, and those who waited
-    /// at it were answered.
-    async fn closed(&self) -> String {
-        let reason = self.door.failed().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
-        reason
+    /// Leads, without a process that would open the ledger again. Returns when
+    /// the leadership ends, with the reason.
+    pub async fn run(self: Arc<Self>) -> String {
+        match self.lead().await {
+            Ended::Process(reason) | Ended::Ledger(reason) => reason,
+        }
     }
 
     /// The cluster and the run of this start.
@@ -322,5 +325,9 @@ impl CoordinatorService for Coordinator {
 
     async fn release_kept(&self, first: Handle, end: Handle) -> Result<()> {
         self.release_kept_handles(first, end).await
+    }
+
+    async fn rescue(&self, folder: String) -> Result<Rescued> {
+        self.rescue_catalog(folder).await
     }
 }

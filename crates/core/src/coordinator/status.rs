@@ -13,7 +13,7 @@ use crate::id::{Handle, NodeIndex};
 use crate::placement::{self, Candidate, PlacementRequest};
 use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
-use crate::verdict::{FilesAffected, Known, NodeKnown};
+use crate::verdict::{FilesAffected, Known, LedgerKnown, NodeKnown};
 
 /// How long a refused announcement under a node's id is shown.
 const REFUSED_SHOWN_MS: u64 = 30_000;
@@ -41,14 +41,25 @@ impl Coordinator {
         let cannot_store = self.why_nothing_can_be_stored(&policy, placement, &candidates);
         let promise = self.promise(&policy, placement, candidates);
         let (leased, counted) = self.leased_members();
-        let makes_no_changes = self.may_be_old().await.then(|| self.does_not_lead().message);
+        let trouble = self.ledger_trouble();
+        let is_stuck = trouble.is_some() || self.may_be_old().await;
+        let makes_no_changes = is_stuck.then(|| self.does_not_lead().message);
         let kept_handles = self.door.peek(|catalog| {
             let range = |range: &ForeignRange| (Handle(range.start), Handle(range.end));
             catalog.foreign().map(range).collect()
         });
         let unknown = self.unknown();
         // A coordinator that makes no changes stores nothing, whatever room there is.
-        let cannot_store = makes_no_changes.clone().or(cannot_store);
+        let cannot_store = match &trouble {
+            Some(_) => None,
+            None => makes_no_changes.clone().or(cannot_store),
+        };
+        let (lost, full) = (self.door.why_lost(), self.door.why_full());
+        let ledger = LedgerKnown {
+            lost: trouble.as_deref().filter(|_| lost.is_some()),
+            broken: trouble.as_deref().filter(|_| lost.is_none()),
+            full: full.as_deref(),
+        };
         let now_ms = self.now_ms();
         let state = self.state();
         let never_heard = self.never_heard(&state);
@@ -73,6 +84,7 @@ impl Coordinator {
             nodes: &known,
             never_heard: &never_heard,
             cannot_store: cannot_store.as_deref(),
+            ledger,
         });
         let expected = nodes.len().saturating_add(never_heard.len());
         Ok(ClusterStatus {

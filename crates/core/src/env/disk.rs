@@ -65,6 +65,28 @@ pub trait Disk: Send + Sync {
     /// `NotFound` when the folder is gone; whatever the device says.
     fn place(&self) -> io::Result<Place>;
 
+    /// The place of what stands at `path` now, which tells a file from one
+    /// that was put in its place.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing stands there; `Unsupported` where the disk
+    /// cannot tell.
+    fn place_of(&self, path: &str) -> io::Result<Place> {
+        let text = format!("the place of {path} cannot be told here");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
+    /// Takes another folder of this machine into use, by its absolute path.
+    /// It must be new or empty.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a path that is not absolute; `DirectoryNotEmpty`;
+    /// whatever the device says.
+    fn new_folder(&self, path: &str) -> io::Result<Box<dyn Disk>> {
+        let text = format!("{path} cannot be made here");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
     /// The space of the volume, or of the quota that was set for it.
     ///
     /// # Errors
@@ -106,6 +128,17 @@ pub trait File: Send + Sync {
     /// `StorageFull`, others.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Takes the space for the file's first `len` bytes, so that writing them
+    /// never finds the disk full. The length stays as it is. Making the file
+    /// shorter gives back the space behind its new end.
+    ///
+    /// # Errors
+    /// `StorageFull`; `Unsupported` where space cannot be taken ahead.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let text = format!("{len} bytes cannot be taken ahead here");
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
+    }
+
     /// Makes the bytes and the length durable.
     ///
     /// # Errors
@@ -144,12 +177,12 @@ pub struct Entry {
     pub len: u64,
 }
 
-/// Which folder on which volume.
+/// Which folder or file on which volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The volume.
     pub device: u64,
-    /// The folder on it.
+    /// The folder or file on it.
     pub inode: u64,
 }
 

@@ -166,6 +166,10 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        if self.len()? == len {
+            // Cutting a file to its own length would give its reserve back.
+            return Ok(());
+        }
         self.do_or_hold(Step::SetLen(behind_head(len)?))
     }
 

@@ -21,13 +21,18 @@ mod database;
 mod error;
 mod head;
 mod load;
+mod rescue;
 mod row;
 mod store;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use error::LedgerError;
+pub use rescue::rescue;
 pub use store::Ledger;
+pub use watch::Looked;
+pub(crate) use watch::why_not_there;
 
 /// The ledger's file, in the root of the coordinator's folder.
 pub const LEDGER_FILE: &str = "catalog.redb";

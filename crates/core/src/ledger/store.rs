@@ -1,5 +1,6 @@
 //! Making, opening and writing the ledger.
 
+use std::borrow::Borrow;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,17 +13,18 @@ use super::error::LedgerError;
 use super::head::Head;
 use super::load::load;
 use super::row::{self, TABLES, Table, Tally};
+use super::watch::Reserve;
 use super::{
     CACHE_BYTES_MAX, FORMAT_VERSION, LEDGER_FILE, LEDGER_FILE_NEW, RELAXED_COMMITS_MAX,
     WITNESS_FILE,
 };
 use crate::catalog::{Catalog, Change};
-use crate::env::{Access, Disk, Durability, File};
+use crate::env::{Access, Disk, Durability, File, Place};
 
 /// The catalog's durable side. See the module's text.
 pub struct Ledger {
     pub(super) database: Closing,
-    file: Arc<dyn File>,
+    pub(super) file: Arc<dyn File>,
     head: Head,
     tally: Tally,
     durability: Durability,
@@ -32,6 +34,9 @@ pub struct Ledger {
     /// earlier one.
     upgraded_from: Option<u32>,
     is_poisoned: bool,
+    /// The place of the open file; `None` where the disk cannot tell.
+    pub(super) place: Option<Place>,
+    pub(super) reserve: Reserve,
 }
 
 impl Ledger {
@@ -48,16 +53,18 @@ impl Ledger {
             Some(file) => file,
             None if has_witness => return Err(LedgerError::Missing),
             None => {
-                create(disk)?;
+                create(disk, 0, std::iter::empty())?;
                 find(disk, LEDGER_FILE)?.ok_or(LedgerError::Missing)?
             }
         };
         let file: Arc<dyn File> = file.into();
-        let opened = guarded(|| Self::open_file(file, durability))?;
+        let place = disk.place_of(LEDGER_FILE).ok();
+        let (mut ledger, catalog) = guarded(|| Self::open_file(file, durability))?;
         if !has_witness {
             create_witness(disk)?;
         }
-        Ok(opened)
+        ledger.place = place;
+        Ok((ledger, catalog))
     }
 
     fn open_file(
@@ -83,7 +90,7 @@ impl Ledger {
         if head.version() < FORMAT_VERSION {
             // The tables that this format adds come before its number, so that
             // a file with the number has them all.
-            tally = write(&database, tally, &[], true)?;
+            tally = write(&database, tally, std::iter::empty::<Change>(), true)?;
         }
         let mut ledger = Self {
             database,
@@ -94,6 +101,8 @@ impl Ledger {
             unsynced: 0,
             upgraded_from: None,
             is_poisoned: false,
+            place: None,
+            reserve: Reserve::default(),
         };
         ledger.upgraded_from = ledger.head.upgrade(&*ledger.file)?;
         ledger.head.mark(&*ledger.file, ledger.tally.commit)?;
@@ -163,7 +172,7 @@ impl Ledger {
     }
 
     fn write(&mut self, changes: &[Change], is_durable: bool) -> Result<(), LedgerError> {
-        let tally = write(&self.database, self.tally, changes, is_durable)?;
+        let tally = write(&self.database, self.tally, changes.iter(), is_durable)?;
         self.tally = tally;
         if is_durable {
             self.unsynced = 0;
@@ -192,9 +201,13 @@ fn find(disk: &dyn Disk, path: &str) -> Result<Option<Box<dyn File>>, LedgerErro
     }
 }
 
-/// Makes an empty ledger beside its place and moves it there when it is
-/// whole, so that a crash leaves none or one.
-fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
+/// Makes a ledger of these rows beside its place and moves it there when it is
+/// whole, so that a crash leaves none or one. Its commit follows on `commit`.
+pub(super) fn create(
+    disk: &dyn Disk,
+    commit: u64,
+    rows: impl Iterator<Item = Change>,
+) -> Result<(), LedgerError> {
     let making = LedgerError::io("making it");
     match disk.remove(LEDGER_FILE_NEW) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(making(error)),
@@ -206,7 +219,7 @@ fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
         let database = (builder().create_with_backend(Backend::direct(file.clone())))
             .map(Closing::from)
             .map_err(|error| LedgerError::redb("making it")(error.into()))?;
-        write(&database, Tally::default(), &[], true).map(|_| ())
+        write(&database, Tally { commit, ..Tally::default() }, rows, true).map(|_| ())
     })?;
     file.sync().map_err(&making)?;
     // Its name becomes durable with its witness.
@@ -214,7 +227,7 @@ fn create(disk: &dyn Disk) -> Result<(), LedgerError> {
 }
 
 /// Makes the witness, and not before the ledger's own name is durable.
-fn create_witness(disk: &dyn Disk) -> Result<(), LedgerError> {
+pub(super) fn create_witness(disk: &dyn Disk) -> Result<(), LedgerError> {
     let making = LedgerError::io("making its witness");
     disk.sync_dir("").map_err(&making)?;
     disk.create(WITNESS_FILE, Access::Random).map_err(&making)?;
@@ -231,7 +244,7 @@ fn builder() -> Builder {
 fn write(
     database: &redb::Database,
     mut tally: Tally,
-    changes: &[Change],
+    changes: impl Iterator<Item = impl Borrow<Change>>,
     is_durable: bool,
 ) -> Result<Tally, LedgerError> {
     let refused = LedgerError::redb("committing to it");
@@ -247,7 +260,7 @@ fn write(
         };
         let mut tables = TABLES.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
         for change in changes {
-            let (table, key, value) = row::target(change)?;
+            let (table, key, value) = row::target(change.borrow())?;
             let rows = (tables.get_mut(table as usize)).expect("every table is open");
             let old = match &value {
                 Some(value) => {

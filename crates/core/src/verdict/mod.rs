@@ -62,6 +62,19 @@ pub struct Known<'a> {
     pub never_heard: &'a [String],
     /// Why a new file cannot be stored now, where that is so.
     pub cannot_store: Option<&'a str>,
+    /// What is wrong with the coordinator's ledger.
+    pub ledger: LedgerKnown<'a>,
+}
+
+/// What is wrong with the file that keeps the catalog, in words.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LedgerKnown<'a> {
+    /// Why it is not at its path any more.
+    pub lost: Option<&'a str>,
+    /// Why it takes no commits.
+    pub broken: Option<&'a str>,
+    /// Why nothing may be added to it.
+    pub full: Option<&'a str>,
 }
 
 /// How many files have stripes in a condition. A count stops at
@@ -155,7 +168,8 @@ impl Verdict {
     /// Weighs everything that is known.
     #[must_use]
     pub fn of(known: &Known<'_>) -> Self {
-        let mut reasons = reason::of_data(known);
+        let mut reasons = reason::of_ledger(&known.ledger);
+        reasons.extend(reason::of_data(known));
         reasons.extend(reason::of_start(known));
         reasons.extend(reason::of_nodes(known));
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.kind.word()));

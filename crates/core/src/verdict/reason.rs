@@ -1,6 +1,6 @@
 //! Why the verdict is what it is.
 
-use super::{Known, NodeKnown, Word, is_starting};
+use super::{Known, LedgerKnown, NodeKnown, Word, is_starting};
 use crate::health::NodeState;
 use crate::id::NodeId;
 use crate::repair::FILES_COUNTED_MAX;
@@ -53,11 +53,18 @@ pub enum ReasonKind {
     NodeTrouble,
     /// New files cannot be stored.
     CannotStore,
+    /// The coordinator's ledger is gone from its path: the catalog is in
+    /// memory only.
+    LedgerLost,
+    /// The coordinator's ledger takes no commits.
+    LedgerBroken,
+    /// The disk of the coordinator's ledger is full.
+    LedgerFull,
 }
 
 impl ReasonKind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::StripesLost,
         Self::StripesUnreachable,
         Self::StripesAtRisk,
@@ -74,6 +81,9 @@ impl ReasonKind {
         Self::NodeRefused,
         Self::NodeTrouble,
         Self::CannotStore,
+        Self::LedgerLost,
+        Self::LedgerBroken,
+        Self::LedgerFull,
     ];
 
     /// The verdict that this reason alone leads to.
@@ -82,7 +92,7 @@ impl ReasonKind {
         match self {
             Self::StripesLost => Word::Lost,
             Self::StripesUnreachable => Word::Unreachable,
-            Self::StripesAtRisk => Word::AtRisk,
+            Self::StripesAtRisk | Self::LedgerLost | Self::LedgerBroken => Word::AtRisk,
             Self::StripesUnknown | Self::NotSurveyed | Self::NodesAwaited => Word::NotKnownYet,
             Self::StripesDegraded
             | Self::NoNodes
@@ -93,7 +103,8 @@ impl ReasonKind {
             | Self::NodeRefuses
             | Self::NodeRefused
             | Self::NodeTrouble
-            | Self::CannotStore => Word::Degraded,
+            | Self::CannotStore
+            | Self::LedgerFull => Word::Degraded,
         }
     }
 
@@ -117,6 +128,9 @@ impl ReasonKind {
             Self::NodeRefused => "node_refused",
             Self::NodeTrouble => "node_trouble",
             Self::CannotStore => "cannot_store",
+            Self::LedgerLost => "ledger_lost",
+            Self::LedgerBroken => "ledger_broken",
+            Self::LedgerFull => "ledger_full",
         }
     }
 
@@ -165,6 +179,21 @@ pub(super) fn of_data(known: &Known<'_>) -> Vec<Reason> {
         format!("{} not yet known: nodes have not reported", counted(stripes.unknown, "stripe")),
     );
     reasons
+}
+
+/// Reasons that lie in the coordinator's ledger, the only place that knows the
+/// names: without it, all data is at risk.
+pub(super) fn of_ledger(ledger: &LedgerKnown<'_>) -> Vec<Reason> {
+    let full = ledger.full.map(|full| format!("no new files are taken: {full}"));
+    let found = [
+        (ReasonKind::LedgerLost, ledger.lost.map(str::to_owned)),
+        (ReasonKind::LedgerBroken, ledger.broken.map(str::to_owned)),
+        (ReasonKind::LedgerFull, full),
+    ];
+    let reason = |(kind, sentence): (ReasonKind, Option<String>)| {
+        Some(Reason { kind, node: None, count: 0, sentence: sentence? })
+    };
+    found.into_iter().filter_map(reason).collect()
 }
 
 /// Reasons that a start brings.

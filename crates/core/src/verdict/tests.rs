@@ -20,6 +20,7 @@ struct Row {
     nodes: Vec<NodeKnown>,
     never_heard: Vec<String>,
     cannot_store: Option<&'static str>,
+    ledger: LedgerKnown<'static>,
 }
 
 fn well() -> Row {
@@ -30,6 +31,7 @@ fn well() -> Row {
         nodes: vec![node("n1", NodeState::Online), node("n2", NodeState::Online)],
         never_heard: Vec::new(),
         cannot_store: None,
+        ledger: LedgerKnown::default(),
     }
 }
 
@@ -42,12 +44,19 @@ fn verdict(row: &Row) -> Verdict {
         nodes: &row.nodes,
         never_heard: &row.never_heard,
         cannot_store: row.cannot_store,
+        ledger: row.ledger,
     })
 }
 
 fn with_node(change: impl FnOnce(&mut NodeKnown)) -> Row {
     let mut row = well();
     change(&mut row.nodes[1]);
+    row
+}
+
+fn with_ledger(change: impl FnOnce(&mut LedgerKnown<'static>)) -> Row {
+    let mut row = well();
+    change(&mut row.ledger);
     row
 }
 
@@ -104,6 +113,9 @@ fn every_row_of_the_table_leads_to_its_word() {
             Word::Degraded,
             Row { cannot_store: Some("n2 is full"), ..well() },
         ),
+        (ReasonKind::LedgerLost, Word::AtRisk, with_ledger(|ledger| ledger.lost = Some("gone"))),
+        (ReasonKind::LedgerBroken, Word::AtRisk, with_ledger(|ledger| ledger.broken = Some("EIO"))),
+        (ReasonKind::LedgerFull, Word::Degraded, with_ledger(|ledger| ledger.full = Some("full"))),
     ];
     for (kind, word, row) in &rows {
         let verdict = verdict(row);

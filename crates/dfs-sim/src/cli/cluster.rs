@@ -185,6 +185,41 @@ pub(crate) struct FsckArgs {
     pub(crate) answer: AnswerArgs,
 }
 
+/// `dfs-sim catalog`.
+#[derive(Debug, Args)]
+pub(crate) struct CatalogArgs {
+    #[command(subcommand)]
+    pub(crate) verb: CatalogVerb,
+}
+
+/// What can be done with the catalog.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum CatalogVerb {
+    /// Write the catalog that a running coordinator has in memory to another folder
+    Rescue(RescueArgs),
+}
+
+const RESCUE_EXAMPLES: &str = "\
+When the coordinator's data folder was removed, moved away or unmounted while it
+runs, its catalog is in memory only. This writes it to another folder, as a new
+data folder. Then stop the coordinator and start it there.
+
+Examples:
+  dfs-sim catalog rescue /srv/dfs/coord-rescued
+  dfs-sim coord --data /srv/dfs/coord-rescued";
+
+/// `dfs-sim catalog rescue`.
+#[derive(Debug, Args)]
+#[command(after_help = RESCUE_EXAMPLES)]
+pub(crate) struct RescueArgs {
+    /// A new or empty folder on the coordinator's machine, by its whole path
+    pub(crate) folder: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+}
+
 /// `dfs-sim demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  dfs-sim demo\n  dfs-sim demo --file ./large.iso --nodes 6")]

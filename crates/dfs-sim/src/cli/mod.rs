@@ -150,6 +150,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Run the coordinator
     Coord(CoordArgs),
+    /// Rescue the catalog of a running coordinator
+    Catalog(CatalogArgs),
     /// Show the store at work: a file survives a killed node
     Demo(DemoArgs),
     /// Run a coordinator and nodes in one process
@@ -195,6 +197,7 @@ impl Command {
             Self::Fsck(_) => "fsck",
             Self::Node(_) => "node",
             Self::Coord(_) => "coord",
+            Self::Catalog(_) => "catalog rescue",
             Self::Demo(_) => "demo",
             Self::Up(_) => "up",
             Self::Bench(_) => "bench",
@@ -231,6 +234,7 @@ impl Command {
             Self::Fsck(a) => a.answer.json,
             Self::Bench(a) => a.answer.json,
             Self::Demo(a) => a.answer.json,
+            Self::Catalog(CatalogArgs { verb: CatalogVerb::Rescue(a) }) => a.answer.json,
             Self::Node(NodeArgs { verb: Some(NodeVerb::Ls(a)), .. }) => a.answer.json,
             Self::Sim(SimArgs { verb: SimVerb::Run(a) }) => a.answer.json,
             Self::Sim(SimArgs { verb: SimVerb::Seeds(a) }) => a.answer.json,

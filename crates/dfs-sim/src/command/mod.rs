@@ -4,6 +4,7 @@
 mod about;
 mod bench;
 mod cat;
+mod catalog;
 mod coord;
 mod demo;
 mod du;
@@ -25,7 +26,7 @@ mod stat;
 mod status;
 mod up;
 
-use crate::cli::{Command, NodeArgs, NodeVerb};
+use crate::cli::{CatalogArgs, CatalogVerb, Command, NodeArgs, NodeVerb};
 use crate::console::Console;
 use crate::exit::Outcome;
 
@@ -46,6 +47,9 @@ pub(crate) async fn run(command: Command, console: &Console) -> Outcome {
             status::list_nodes(args, console).await
         }
         Command::Node(NodeArgs { verb: None, serve }) => node::run(serve, console).await,
+        Command::Catalog(CatalogArgs { verb: CatalogVerb::Rescue(args) }) => {
+            catalog::rescue(args, console).await
+        }
         Command::Coord(args) => coord::run(args, console).await,
         Command::Bench(args) => bench::run(args, console).await,
         Command::Demo(args) => demo::run(args, console).await,

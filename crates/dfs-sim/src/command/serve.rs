@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, CoordinatorService, NodeState};
 use dfs_core::coordinator::{
-    Coordinator, CoordinatorSettings, CoordinatorStartError, UPLOAD_IDLE_MAX_MS_DEFAULT,
+    CoordinatorProcess, CoordinatorSettings, CoordinatorStartError, UPLOAD_IDLE_MAX_MS_DEFAULT,
 };
 use dfs_core::env::{Durability, Env};
 use dfs_core::id::NodeId;
@@ -161,7 +161,7 @@ pub(super) struct Leading {
 
 /// A coordinator that runs.
 pub(super) struct RunningCoordinator {
-    coordinator: Arc<Coordinator>,
+    coordinator: Arc<CoordinatorProcess>,
     background: JoinHandle<String>,
     tasks: TaskGroup,
     server: Server,
@@ -197,8 +197,8 @@ impl RunningCoordinator {
             allow_unsafe: policy.allow_unsafe,
             version: VERSION.to_owned(),
         };
-        let coordinator =
-            Coordinator::open(env, settings).await.map_err(|e| coordinator_failure(data, &e))?;
+        let opened = CoordinatorProcess::open(env, settings).await;
+        let coordinator = opened.map_err(|e| coordinator_failure(data, &e))?;
         let (stop, stopped) = oneshot::channel();
         let service = coordinator.clone();
         let serving = tokio::spawn(async move {
@@ -330,6 +330,11 @@ fn coordinator_failure(data: &Path, error: &CoordinatorStartError) -> Failure {
         CoordinatorStartError::Ledger(LedgerError::NewerFormat { .. }) => Code::NotSupported,
         CoordinatorStartError::Ledger(LedgerError::Damaged { .. } | LedgerError::Missing) => {
             Code::Integrity
+        }
+        CoordinatorStartError::Ledger(LedgerError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::StorageFull =>
+        {
+            Code::Insufficient
         }
         CoordinatorStartError::Ledger(_) => Code::Other,
         CoordinatorStartError::Refused(error) => error.kind.into(),

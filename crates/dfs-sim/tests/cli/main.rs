@@ -8,6 +8,7 @@ mod founding;
 mod golden;
 mod harness;
 mod json;
+mod lost_ledger;
 mod output;
 mod restart;
 mod settings;

@@ -242,6 +242,14 @@ impl File for RealFile {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let _state = self.shared.lock();
+        fallocate(&self.shared.plain, FallocateFlags::KEEP_SIZE, 0, len)
+            .map_err(|error| name_error(error.into(), &"taking space ahead"))
+    }
+
     fn sync(&self) -> io::Result<()> {
         let shared = &*self.shared;
         let mut state = shared.lock();

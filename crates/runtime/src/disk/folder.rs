@@ -198,6 +198,34 @@ impl Disk for RealDisk {
         Ok(Place { device: metadata.dev(), inode: metadata.ino() })
     }
 
+    fn place_of(&self, path: &str) -> io::Result<Place> {
+        let metadata = fs::metadata(self.file(path)?).map_err(|error| name_error(error, &path))?;
+        Ok(Place { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    fn new_folder(&self, path: &str) -> io::Result<Box<dyn Disk>> {
+        let root = Path::new(path);
+        let refused = |kind, why: &str| Err(io::Error::new(kind, format!("{path}: {why}")));
+        if !root.is_absolute() {
+            return refused(io::ErrorKind::InvalidInput, "give the whole path, from / on");
+        }
+        match fs::read_dir(root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(name_error(error, &path)),
+            // A file system that was just made has this folder.
+            Ok(mut entries) => {
+                let is_foreign = |entry: io::Result<fs::DirEntry>| {
+                    entry.is_ok_and(|entry| entry.file_name() != "lost+found")
+                };
+                if entries.any(is_foreign) {
+                    let kind = io::ErrorKind::DirectoryNotEmpty;
+                    return refused(kind, "the folder is not empty: name a new one");
+                }
+            }
+        }
+        Ok(Box::new(Self::open(root, None)?))
+    }
+
     fn space(&self) -> io::Result<Space> {
         let volume = rustix::fs::statvfs(&self.root)
             .map_err(|error| name_error(error.into(), &self.root.display()))?;

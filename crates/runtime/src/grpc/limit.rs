@@ -53,6 +53,8 @@ const _: () =
     assert!(KEEP_ALIVE_INTERVAL.as_secs() + KEEP_ALIVE_TIMEOUT.as_secs() < STALL_TIMEOUT.as_secs());
 /// For a call that moves no chunk.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// For writing a whole catalog to another folder.
+pub(crate) const RESCUE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// For a call that reads or rebuilds a whole chunk.
 pub(crate) const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Between two messages of a stream.

@@ -13,7 +13,7 @@ use dfs_core::api::{ClusterStatus, CoordinatorService, NodeState, PolicyOverride
 use dfs_core::client::{
     Client, ClientError, ClientSettings, GetSummary, Progress, PutOptions, PutSummary, Source,
 };
-use dfs_core::coordinator::{Coordinator, CoordinatorSettings};
+use dfs_core::coordinator::{Coordinator, CoordinatorProcess, CoordinatorSettings};
 use dfs_core::env::Durability;
 use dfs_core::id::NodeId;
 use dfs_core::name::FileName;
@@ -91,7 +91,7 @@ pub struct Cluster<'w> {
     nodes: RefCell<Vec<Arc<Host>>>,
     /// The roles that were started last, by host. Their processes own them.
     node_roles: RefCell<BTreeMap<String, Weak<Node>>>,
-    coordinator_role: RefCell<Weak<Coordinator>>,
+    coordinator_role: RefCell<Weak<CoordinatorProcess>>,
 }
 
 impl<'w> Cluster<'w> {
@@ -181,10 +181,10 @@ impl<'w> Cluster<'w> {
         self.node_roles.borrow().get(name).and_then(Weak::upgrade)
     }
 
-    /// The coordinator that runs, if it does.
+    /// The leadership of the coordinator that runs, if it does.
     #[must_use]
     pub fn coordinator_role(&self) -> Option<Arc<Coordinator>> {
-        self.coordinator_role.borrow().upgrade()
+        self.coordinator_role.borrow().upgrade().map(|process| process.leadership())
     }
 
     /// Adds a node with an empty disk that joins the running cluster.
@@ -450,9 +450,9 @@ pub async fn start_node_on(host: &Arc<Host>, settings: NodeSettings) -> Result<A
 pub async fn start_coordinator_on(
     host: &Arc<Host>,
     settings: CoordinatorSettings,
-) -> Result<Arc<Coordinator>, String> {
+) -> Result<Arc<CoordinatorProcess>, String> {
     let env = host.start();
-    let opened = host.spawn(async move { Coordinator::open(env, settings).await }).await;
+    let opened = host.spawn(async move { CoordinatorProcess::open(env, settings).await }).await;
     let coordinator =
         opened.map_err(|ended| ended.to_string())?.map_err(|error| error.to_string())?;
     host.serve_coordinator(coordinator.clone());

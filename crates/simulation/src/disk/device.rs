@@ -1,12 +1,13 @@
 //! What the device does at each call: the effect, or the fault in its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use dfs_core::data::digest::crc32c;
 
+use super::MemoryDisk;
 use super::fault::{Call, Faults, Landing};
 use super::image::BLOCK_SIZE;
 use super::injected::{
@@ -45,6 +46,8 @@ pub(super) struct State {
     pub(super) is_stopping: bool,
     pub(super) faults: Faults,
     pub(super) injected: Injected,
+    /// Other folders of its machine, by path, each on a disk of its own.
+    pub(super) other_folders: BTreeMap<String, MemoryDisk>,
 }
 
 impl State {
@@ -206,6 +209,22 @@ impl State {
         self.reserve(inode, len)?;
         inode.lock().set_len(&mut self.tree, len);
         Ok(())
+    }
+
+    /// Takes space ahead, which no power cut takes back.
+    pub(super) fn allocate(&mut self, path: &str, inode: &Inode, len: u64) -> io::Result<()> {
+        self.effect(format_args!("take {len} bytes for {path}"))?;
+        self.check_writable()?;
+        self.reserve(inode, len)?;
+        inode.lock().allocate(&mut self.tree, len);
+        Ok(())
+    }
+
+    /// Another folder of the machine.
+    pub(super) fn folder(&mut self, path: &str) -> MemoryDisk {
+        let (name, trace) = (format!("{}:{path}", self.name), self.trace.clone());
+        let make = || MemoryDisk::new(&name, trace);
+        self.other_folders.entry(path.to_owned()).or_insert_with(make).clone()
     }
 
     pub(super) fn sync(&mut self, path: &str, inode: &Inode) -> io::Result<()> {

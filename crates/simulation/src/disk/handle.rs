@@ -99,6 +99,28 @@ impl Disk for DiskHandle {
         })
     }
 
+    fn place_of(&self, path: &str) -> io::Result<Place> {
+        self.disk.call(self.generation, |state| {
+            let inode = state.tree.file(path).ok_or(io::ErrorKind::NotFound)?;
+            let inode = inode.lock().number();
+            Ok(Place { device: u64::from(state.faults.is_unmounted), inode })
+        })
+    }
+
+    fn new_folder(&self, path: &str) -> io::Result<Box<dyn Disk>> {
+        if !path.starts_with('/') {
+            let text = format!("{path}: give the whole path, from / on");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let folder = self.disk.call(self.generation, |state| Ok(state.folder(path)))?;
+        if !folder.files().is_empty() {
+            let text = format!("{path}: the folder is not empty: name a new one");
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, text));
+        }
+        let generation = folder.state().generation;
+        Ok(Box::new(DiskHandle::new(folder, generation)))
+    }
+
     fn space(&self) -> io::Result<Space> {
         self.disk.call(self.generation, |state| {
             state.fail(Call::Space)?;
@@ -132,6 +154,10 @@ impl File for FileHandle {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.call(|state| state.set_len(&self.path, &self.inode, len))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.call(|state| state.allocate(&self.path, &self.inode, len))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -17,6 +17,7 @@
 //!   one proves nothing (F9), an error of any kind from any kind of call (F10,
 //!   F11).
 //! - A file that cannot be opened (F25).
+//! - A file whose name is taken away while it is open (F27).
 //! - The volume: full (F10), read-only, not mounted, dead (F11).
 //!
 //! A lost or misdirected write shows at once: no page cache hides it. A folder
@@ -34,6 +35,7 @@ mod image;
 mod injected;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -54,6 +56,10 @@ use tree::{Node, Tree};
 
 /// What a disk holds when nothing else is said: 1 GiB.
 pub const CAPACITY_DEFAULT_BYTES: u64 = 1 << 30;
+
+/// A file that has no name any more.
+#[derive(Debug)]
+pub struct TakenAway(tree::Inode);
 
 /// A simulated disk. Clones are the same disk.
 ///
@@ -89,6 +95,7 @@ impl MemoryDisk {
             injected: Injected::default(),
             on_effect: None,
             is_stopping: false,
+            other_folders: BTreeMap::new(),
         })))
     }
 
@@ -212,6 +219,24 @@ impl MemoryDisk {
     /// Takes a file away, durably: an operator's hand (F21).
     pub fn unplant_file(&self, path: &str) {
         self.state().tree.unplant(path);
+    }
+
+    /// Another folder of the same machine, by its absolute path.
+    #[must_use]
+    pub fn folder(&self, path: &str) -> MemoryDisk {
+        self.state().folder(path)
+    }
+
+    /// Takes a file's name away while somebody has it open (F27), as when its
+    /// folder is moved or removed. `None` when there is no such file.
+    #[must_use]
+    pub fn take_away(&self, path: &str) -> Option<TakenAway> {
+        self.state().tree.take_away(path).map(TakenAway)
+    }
+
+    /// Puts a file back that was taken away.
+    pub fn put_back(&self, path: &str, taken: TakenAway) {
+        self.state().tree.put_back(path, taken.0);
     }
 
     /// Replaces all that is on this disk by a copy of all that is on

@@ -19,6 +19,10 @@ pub(super) struct Body {
     pub(super) image: Image,
     /// The live name that leads to it; only with one it takes space.
     name: Option<String>,
+    /// Bytes for which space was taken ahead.
+    allocated: u64,
+    /// Tells it from every other file, for as long as one has it open.
+    number: u64,
 }
 
 /// What a name stands for.
@@ -38,6 +42,8 @@ pub(super) struct Tree {
     unsynced: BTreeSet<String>,
     /// Bytes of live files, in whole blocks.
     used: u64,
+    /// How many files were made.
+    numbered: u64,
 }
 
 impl Inode {
@@ -67,12 +73,31 @@ impl Body {
 
     pub(super) fn set_len(&mut self, tree: &mut Tree, len: u64) {
         let before = self.space();
+        if len < self.image.len() as u64 {
+            self.allocated = self.allocated.min(len);
+        }
         self.image.set_len(usize::try_from(len).expect("reserved before"));
         tree.used = tree.used - before + self.space();
     }
 
     fn space(&self) -> u64 {
-        if self.name.is_some() { in_blocks(self.image.len() as u64) } else { 0 }
+        if self.name.is_some() { self.taken() } else { 0 }
+    }
+
+    /// The space that it takes under a name.
+    fn taken(&self) -> u64 {
+        in_blocks((self.image.len() as u64).max(self.allocated))
+    }
+
+    /// Takes space for its first `len` bytes.
+    pub(super) fn allocate(&mut self, tree: &mut Tree, len: u64) {
+        let before = self.space();
+        self.allocated = self.allocated.max(len);
+        tree.used = tree.used - before + self.space();
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 }
 
@@ -115,7 +140,8 @@ impl Tree {
         if self.live.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let inode = Inode::new(Body { name: Some(path.to_owned()), ..Body::default() });
+        let number = self.next_number();
+        let inode = Inode::new(Body { name: Some(path.to_owned()), number, ..Body::default() });
         self.set_live(path, Some(Node::File(inode.clone())));
         Ok(inode)
     }
@@ -219,7 +245,7 @@ impl Tree {
 
     /// Fails when a file that grows to `len` bytes does not fit.
     pub(super) fn reserve(&self, body: &Body, len: u64, capacity: u64) -> io::Result<()> {
-        let grown = in_blocks(len).saturating_sub(in_blocks(body.image.len() as u64));
+        let grown = in_blocks(len).saturating_sub(body.taken());
         if grown > 0 && body.name.is_some() && self.used.saturating_add(grown) > capacity {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -227,7 +253,8 @@ impl Tree {
     }
 
     pub(super) fn plant(&mut self, path: &str, bytes: &[u8]) {
-        let mut body = Body { name: Some(path.to_owned()), ..Body::default() };
+        let number = self.next_number();
+        let mut body = Body { name: Some(path.to_owned()), number, ..Body::default() };
         body.image.write(0, bytes);
         body.image.sync();
         for above in ancestors(path) {
@@ -249,10 +276,37 @@ impl Tree {
         self.unsynced.remove(path);
     }
 
+    /// Takes a file's name away, durably, and gives the file to whoever puts
+    /// it back: a folder that was moved away. Who has it open goes on.
+    pub(super) fn take_away(&mut self, path: &str) -> Option<Inode> {
+        let inode = self.file(path)?;
+        self.unplant(path);
+        Some(inode)
+    }
+
+    /// Puts a file back that was taken away, durably.
+    pub(super) fn put_back(&mut self, path: &str, inode: Inode) {
+        self.unlink(path);
+        {
+            let mut body = inode.lock();
+            body.name = Some(path.to_owned());
+            self.used += body.space();
+        }
+        let node = Node::File(inode);
+        self.live.insert(path.to_owned(), node.clone());
+        self.durable.insert(path.to_owned(), node);
+        self.unsynced.remove(path);
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
+    }
+
     /// A copy of what is live, as if it had been synced.
     pub(super) fn deep_clone(&self) -> Self {
         let names = self.live.iter().map(|(path, node)| (path.clone(), node.deep_clone()));
-        let mut copy = Self::default();
+        let mut copy = Self { numbered: self.numbered, ..Self::default() };
         copy.settle(names.collect());
         for node in copy.live.values() {
             if let Node::File(inode) = node {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dfs_core::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
-    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Result,
-    Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
+    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Rescued,
+    Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
 };
 use dfs_core::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, SessionId};
 
@@ -119,5 +119,9 @@ impl CoordinatorService for CoordinatorLink {
     async fn release_kept(&self, first: Handle, end: Handle) -> Result<()> {
         let ask = move |to: Service| async move { to.release_kept(first, end).await };
         self.ask("release_kept", ask).await
+    }
+
+    async fn rescue(&self, folder: String) -> Result<Rescued> {
+        self.ask("rescue", |to: Service| async move { to.rescue(folder).await }).await
     }
 }

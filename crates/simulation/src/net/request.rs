@@ -35,6 +35,8 @@ impl Asked {
                 Kind::Unavailable | Kind::NotKnown | Kind::Forgotten | Kind::Internal => {
                     return result;
                 }
+                // A full disk keeps no refusals. A repeat finds no upload.
+                Kind::NoSpace => return result,
                 kind => format!("{kind:?}"),
             },
         };

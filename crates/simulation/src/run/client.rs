@@ -128,6 +128,7 @@ impl Run<'_> {
         let begun = self.history.borrow_mut().begin(&op.name, Some(version));
         let was_tainted = !self.guard.borrow().tainted.is_empty();
         let was_well = self.guard.borrow().all_well_since();
+        let ledger_lost_ms = self.ledger_lost_since_ms();
         let client = self.client(host);
         let is_strict = version % STRICT_ONE_OF == STRICT_ONE_OF - 1;
         let how = PutOptions { mode, is_strict, ..options(&op.name) };
@@ -167,6 +168,7 @@ impl Run<'_> {
             self.violates("L1", text);
         }
         if outcome == Outcome::Acknowledged {
+            self.check_ledger_there(&op.name, ledger_lost_ms);
             self.see_zones(&op.name).await;
         }
         self.note(op, &format_args!("{len} bytes as version {version}"), &result.map(drop));
@@ -176,6 +178,7 @@ impl Run<'_> {
     async fn remove(&self, host: &Host, op: &Op) {
         let begun = self.history.borrow_mut().begin(&op.name, None);
         let began = self.history.borrow_mut().tick();
+        let ledger_lost_ms = self.ledger_lost_since_ms();
         let client = self.client(host);
         let path = op.name.clone();
         let running = host.spawn(async move {
@@ -193,6 +196,9 @@ impl Run<'_> {
             self.violates("I10", format!("{} cannot be removed for want of space", op.name));
         }
         let (outcome, is_expected) = changed(&result);
+        if result.is_ok() {
+            self.check_ledger_there(&format!("the removal of {}", op.name), ledger_lost_ms);
+        }
         self.note(op, &"", &result.as_ref().map(drop));
         self.end_change(op.act, begun, outcome, is_expected);
         self.check_refusal(&op.name, began, &result);

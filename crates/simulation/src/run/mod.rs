@@ -16,6 +16,7 @@ mod end;
 mod guard;
 mod hard;
 mod invariant;
+mod ledger;
 mod operator;
 mod report;
 mod state;

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::RwLock;
 
 use super::guard::Guard;
+use super::ledger::LostLedger;
 use super::report::{Moment, OpCount, Report, Tally, Violation};
 use super::{TAIL_LINES, strike};
 use crate::cluster::{COORDINATOR, Cluster};
@@ -51,6 +52,8 @@ pub(super) struct Run<'r> {
     pub(super) refusals: RefCell<BTreeMap<String, (String, u64)>>,
     /// Faults on links that go on now, by their number.
     pub(super) link_faults: RefCell<BTreeMap<usize, Fault>>,
+    /// The coordinator's ledger, while it is gone from its path.
+    pub(super) lost_ledger: RefCell<Option<LostLedger>>,
     pub(super) chance: RefCell<Rng>,
     pub(super) tally: RefCell<Tally>,
     ops: RefCell<BTreeMap<Act, OpCount>>,
@@ -88,6 +91,7 @@ impl<'r> Run<'r> {
             replaced: RefCell::default(),
             refusals: RefCell::default(),
             link_faults: RefCell::default(),
+            lost_ledger: RefCell::default(),
             chance: RefCell::new(world.rng("run")),
             tally: RefCell::default(),
             ops: RefCell::default(),

@@ -235,6 +235,7 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
             each(&|host| host.set_wall_frozen(false));
         }
         FaultKind::Join => run.join().await,
+        FaultKind::LoseLedger => run.lose_ledger(number, lasts).await,
         FaultKind::BitRot
         | FaultKind::BadSector
         | FaultKind::LoseWrite
@@ -388,6 +389,7 @@ pub(super) fn end_all(run: &Run<'_>) {
     run.link_faults.borrow_mut().clear();
     set_links(run);
     run.held.borrow_mut().clear();
+    run.put_ledger_back();
     for name in run.hosts() {
         let host = run.world.host(&name);
         let was_unmounted = host.disk().is_unmounted();

@@ -19,6 +19,9 @@ use crate::trace;
 /// A volume that is gone, or read-only, is known after two heartbeats and the
 /// time of a look.
 const VOLUME_TIME_MAX_MS: u64 = 2 * 3_000 + 2_000;
+/// A ledger that is gone is known after the same, where no slow disk holds up
+/// the look.
+const LEDGER_TIME_MAX_MS: u64 = VOLUME_TIME_MAX_MS + 12_000;
 /// A node that is dead, frozen or cut off is known after the offline time.
 const NODE_TIME_MAX_MS: u64 = 12_000 + 3_000;
 /// A copy that is missing is known after a heartbeat, a survey, and the time
@@ -54,6 +57,8 @@ enum Wrong {
     NoVolume,
     /// Its volume can only be read.
     ReadOnly,
+    /// The coordinator's ledger is gone from its path.
+    NoLedger,
 }
 
 impl Run<'_> {
@@ -72,6 +77,7 @@ impl Run<'_> {
                 let time_max_ms = match wrong {
                     Wrong::Silent => NODE_TIME_MAX_MS,
                     Wrong::NoVolume | Wrong::ReadOnly => VOLUME_TIME_MAX_MS,
+                    Wrong::NoLedger => LEDGER_TIME_MAX_MS,
                 };
                 now_ms - **since_ms > time_max_ms * factor
             });
@@ -150,6 +156,9 @@ impl Run<'_> {
                 continue;
             };
             found.insert((name, wrong));
+        }
+        if self.ledger_lost_since_ms().is_some() {
+            found.insert((COORDINATOR.to_owned(), Wrong::NoLedger));
         }
         truth.wrong.retain(|known, _| found.contains(known));
         for wrong in found {

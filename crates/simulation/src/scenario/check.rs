@@ -146,6 +146,9 @@ impl Scenario {
             }
         }
         let is_node = |host: &String| host.starts_with('n');
+        if kind == FaultKind::LoseLedger && fault.host != COORDINATOR {
+            return Err(format!("strikes {COORDINATOR} only, not {}", fault.host));
+        }
         if kind.needs_node() && !self.hosts_named(&fault.host).iter().all(is_node) {
             return Err(format!("strikes nodes only, not {}", fault.host));
         }

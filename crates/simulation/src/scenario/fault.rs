@@ -106,6 +106,8 @@ pub enum FaultKind {
     LoseAnswers,
     /// Nobody can connect to it; what it sends is answered.
     Deaf,
+    /// The coordinator's ledger is gone from its path while it runs.
+    LoseLedger,
 }
 
 /// A field of a [`Fault`] that its kind uses.
@@ -135,7 +137,7 @@ pub enum Harm {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Kill,
         Self::PowerCut,
         Self::Pause,
@@ -167,6 +169,7 @@ impl FaultKind {
         Self::Join,
         Self::LoseAnswers,
         Self::Deaf,
+        Self::LoseLedger,
     ];
 
     /// Its name in a scenario.
@@ -204,6 +207,7 @@ impl FaultKind {
             Self::Join => "join",
             Self::LoseAnswers => "lose-answers",
             Self::Deaf => "deaf",
+            Self::LoseLedger => "lose-ledger",
         }
     }
 
@@ -219,6 +223,7 @@ impl FaultKind {
             | Self::Leave
             | Self::Isolate
             | Self::Deaf
+            | Self::LoseLedger
             | Self::ReadOnly
             | Self::Unmount
             | Self::Wipe

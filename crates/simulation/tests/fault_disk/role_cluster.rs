@@ -4,7 +4,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use dfs_core::api::NodeState;
+use dfs_core::api::{CoordinatorService, NodeState, ReasonKind, Remove, Word};
+use dfs_core::ledger::{LEDGER_FILE, Ledger};
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
 use dfs_simulation::cluster::{COORDINATOR, Cluster, ClusterSettings};
@@ -119,55 +120,199 @@ fn a_coordinator_on_an_empty_mount_point_founds_nothing_with_the_nodes_of_anothe
 }
 
 #[test]
-fn a_ledger_that_fails_ends_the_coordinator_and_a_new_start_knows_all() {
+fn a_ledger_that_fails_ends_the_leadership_and_the_next_one_knows_all() {
     for (call, kind) in [
         (Call::Sync, ErrorKind::Other),
         (Call::Sync, ErrorKind::StorageFull),
         (Call::Write, ErrorKind::StorageFull),
+        (Call::Write, ErrorKind::Other),
     ] {
         World::run(5, async |world| {
             let cluster = Cluster::start(world, patient()).await;
             let files = put_some(&cluster).await;
+            let run = cluster.status().await.run;
             cluster.host(COORDINATOR).disk().fail_next(call, kind, 1);
-            let error = cluster.put("late", b"bytes").await.expect_err("it was not committed");
+            // A removal that is not repeated hears of the commit that failed.
+            let error = remove(&cluster, "f3").await.expect_err("it was not committed");
             assert_eq!(error.kind, Kind::NotKnown, "{error}");
-            assert!(!cluster.host(COORDINATOR).is_up(), "the process has ended");
-            cluster.host(COORDINATOR).crash();
-            cluster.start_coordinator().await;
+            assert!(cluster.host(COORDINATOR).is_up(), "the process goes on");
+            check_all(&cluster, &files[..2]).await;
+            let status = cluster.wait_for("new run", MINUTE, |status| status.run != run).await;
+            assert!(status.run.epoch > run.epoch);
             cluster.wait_until_heard().await;
-            check_all(&cluster, &files).await;
-            match cluster.get("late").await {
-                Ok(bytes) => assert_eq!(bytes, b"bytes", "whole"),
+            check_all(&cluster, &files[..2]).await;
+            match cluster.get("f3").await {
+                Ok(bytes) => assert!(bytes == files[2].1, "whole"),
                 Err(error) => assert_eq!(error.kind, Kind::NotFound, "or not there: {error}"),
             }
+            // A put asks again, and the next leadership knows what came of it.
+            cluster.host(COORDINATOR).disk().fail_next(call, kind, 1);
+            cluster.put("late", b"bytes").await.expect("it is stored once");
+            assert_eq!(cluster.get("late").await.expect("get"), b"bytes");
             cluster.put("again", b"bytes").await.expect("put");
+            let live = cluster.coordinator_role().expect("it runs").catalog();
+            let copy = MemoryDisk::default();
+            copy.copy_from(cluster.host(COORDINATOR).disk());
+            let opened = Ledger::open(&*copy.handle(), Durability::Strict).expect("it opens");
+            assert_eq!(opened.1, live, "memory is not ahead of the disk");
         });
     }
 }
 
 #[test]
-fn a_full_coordinator_says_so_and_goes_on_once_there_is_room() {
-    World::run(6, async |world| {
+fn while_a_failed_ledger_stays_shut_readers_see_what_was_durable() {
+    World::run(9, async |world| {
         let cluster = Cluster::start(world, patient()).await;
         let files = put_some(&cluster).await;
         let disk = cluster.host(COORDINATOR).disk().clone();
-        disk.set_capacity(disk.used());
-        let mut acknowledged = Vec::new();
-        for number in 0..2000 {
-            let name = format!("many/{number}");
-            match cluster.put(&name, b"bytes").await {
-                Ok(_) => acknowledged.push((name, b"bytes".to_vec())),
-                Err(_) => break,
-            }
+        disk.fail_next(Call::Sync, ErrorKind::Other, 1000);
+        let error = cluster.put("late", b"bytes").await.expect_err("it was not committed");
+        assert_eq!(error.kind, Kind::NotKnown, "{error}");
+        cluster.pass(MINUTE).await;
+        check_all(&cluster, &files).await;
+        assert_eq!(cluster.get_error("late").await.kind, Kind::NotFound, "it was taken back");
+        let status = cluster.status().await;
+        assert_eq!(status.verdict.word, Word::AtRisk, "{:?}", status.verdict);
+        assert_eq!(status.verdict.reasons[0].kind, ReasonKind::LedgerBroken);
+        let error = cluster.put("later", b"bytes").await.expect_err("nothing is taken");
+        assert_eq!(error.kind, Kind::Unavailable, "{error}");
+        disk.fail_next(Call::Sync, ErrorKind::Other, 0);
+        cluster.pass(MINUTE).await;
+        cluster.put("later", b"bytes").await.expect("put");
+        check_all(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn a_full_coordinator_serves_reads_removes_and_takes_files_once_there_is_room() {
+    World::run(6, async |world| {
+        let cluster = Cluster::start(world, patient()).await;
+        let files = put_some(&cluster).await;
+        for number in 0..20 {
+            cluster.put(&format!("many/{number}"), b"bytes").await.expect("put");
         }
-        assert!(count(&disk, "no space") > 0, "{} files fit", acknowledged.len());
-        assert!(acknowledged.len() < 2000);
-        disk.set_capacity(1 << 30);
+        let disk = cluster.host(COORDINATOR).disk().clone();
+        for free in [0, 5000, 900_000] {
+            disk.set_capacity(disk.used() + free);
+            // A look is good for a moment.
+            cluster.pass(Duration::from_millis(200)).await;
+            let error = cluster.put("more", b"bytes").await.expect_err("it is full");
+            assert_eq!(error.kind, Kind::NoSpace, "{error}");
+            assert!(error.message.contains("the coordinator's disk is full"), "{error}");
+        }
+        assert_eq!(cluster.get_error("more").await.kind, Kind::NotFound, "nothing was applied");
+        check_all(&cluster, &files).await;
+        cluster.pass(MINUTE).await;
+        let status = cluster.status().await;
+        let reason = status.verdict.reasons.first().map(|reason| reason.kind);
+        assert_eq!(reason, Some(ReasonKind::LedgerFull), "{:?}", status.verdict);
+        for number in 0..20 {
+            remove(&cluster, &format!("many/{number}")).await.expect("the reserve is there for it");
+        }
+        assert_eq!(cluster.status().await.run.epoch.0, 1, "no commit failed");
+        // A start needs room for its run.
         cluster.host(COORDINATOR).crash();
         cluster.start_coordinator().await;
         cluster.wait_until_heard().await;
         check_all(&cluster, &files).await;
-        check_all(&cluster, &acknowledged).await;
+        let error = cluster.put("more", b"bytes").await.expect_err("it is still full");
+        assert_eq!(error.kind, Kind::NoSpace, "{error}");
+        disk.set_capacity(1 << 30);
+        cluster.pass(Duration::from_secs(5)).await;
+        cluster.put("more", b"bytes").await.expect("there is room again");
+        check_all(&cluster, &files).await;
+    });
+}
+
+async fn remove(cluster: &Cluster<'_>, name: &str) -> Result<()> {
+    let (path, request) = (name.to_owned(), None);
+    let remove = Remove { path, is_recursive: false, is_dry_run: false, request };
+    cluster.coordinator().remove(remove).await.map(|_| ())
+}
+
+#[test]
+fn a_coordinator_whose_ledger_is_gone_acknowledges_nothing_and_serves_reads() {
+    World::run(10, async |world| {
+        let cluster = Cluster::start(world, patient()).await;
+        let files = put_some(&cluster).await;
+        cluster.put("gone", b"bytes").await.expect("put");
+        cluster.pass(MINUTE).await;
+        let disk = cluster.host(COORDINATOR).disk().clone();
+        let ledger = disk.take_away(LEDGER_FILE).expect("it is there");
+        // The first change after an idle time, before any look.
+        let error = remove(&cluster, "gone").await.expect_err("it is in memory only");
+        assert_eq!(error.kind, Kind::NotKnown, "{error}");
+        let error = cluster.put("late", b"bytes").await.expect_err("nothing is taken");
+        assert_eq!(error.kind, Kind::Unavailable, "{error}");
+        assert!(error.message.contains("catalog rescue"), "it names the way out: {error}");
+        check_all(&cluster, &files).await;
+        let status = cluster.status().await;
+        assert_eq!(status.verdict.word, Word::AtRisk, "{:?}", status.verdict);
+        assert_eq!(status.verdict.reasons[0].kind, ReasonKind::LedgerLost);
+        assert!(status.makes_no_changes.is_some());
+        let run = status.run;
+        disk.put_back(LEDGER_FILE, ledger);
+        cluster.wait_for("new run", MINUTE, |status| status.run != run).await;
+        cluster.wait_until_heard().await;
+        cluster.put("late", b"bytes").await.expect("it is back");
+        assert_eq!(cluster.get_error("gone").await.kind, Kind::NotFound, "the change was kept");
+        check_all(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn every_way_to_lose_the_ledger_is_seen_within_two_heartbeats() {
+    for way in 0..3 {
+        World::run(11, async |world| {
+            let cluster = Cluster::start(world, patient()).await;
+            let files = put_some(&cluster).await;
+            let disk = cluster.host(COORDINATOR).disk().clone();
+            let bytes = disk.read_file(LEDGER_FILE).expect("it is there");
+            match way {
+                0 => disk.unplant_file(LEDGER_FILE),
+                1 => disk.plant_file(LEDGER_FILE, &bytes),
+                _ => disk.set_unmounted(true),
+            }
+            cluster.pass(Duration::from_secs(7)).await;
+            let status = cluster.status().await;
+            assert_eq!(status.verdict.reasons[0].kind, ReasonKind::LedgerLost, "way {way}");
+            check_all(&cluster, &files).await;
+        });
+    }
+}
+
+#[test]
+fn a_rescued_catalog_is_taken_by_the_nodes_and_holds_all_that_was_acknowledged() {
+    World::run(12, async |world| {
+        let cluster = Cluster::start(world, patient()).await;
+        let files = put_some(&cluster).await;
+        let host = cluster.host(COORDINATOR);
+        let disk = host.disk().clone();
+        disk.unplant_file(LEDGER_FILE);
+        cluster.pass(MINUTE).await;
+        let role = cluster.coordinator_role().expect("it runs");
+        let catalog = role.catalog();
+        let relative = role.rescue("elsewhere".to_owned()).await.expect_err("not absolute");
+        assert_eq!(relative.kind, Kind::Invalid, "{relative}");
+        let rescued = role.rescue("/elsewhere".to_owned()).await.expect("it is written");
+        assert_eq!(rescued.files, files.len() as u64);
+        let again = role.rescue("/elsewhere".to_owned()).await.expect_err("it is not empty");
+        assert_eq!(again.kind, Kind::Invalid, "{again}");
+        drop(role);
+        // The disk that it was written to is put in, after a power cut.
+        host.kill();
+        let written = disk.folder("/elsewhere");
+        written.crash(&mut Rng::new(1));
+        disk.copy_from(&written);
+        let (_, found) = Ledger::open(&*disk.handle(), Durability::Strict).expect("it opens");
+        assert_eq!(found, catalog);
+        cluster.start_coordinator().await;
+        cluster.wait_until_heard().await;
+        check_all(&cluster, &files).await;
+        cluster.put("new", b"bytes").await.expect("it leads");
+        let status = cluster.settle().await;
+        assert_eq!(status.repair.done, 0);
+        assert_eq!(status.makes_no_changes, None);
     });
 }
 

@@ -156,7 +156,8 @@ fn parity_for(nodes: u8) -> ParitySpec {
 fn client(address: &str) -> Cluster {
     let env = RealWorld::new(Handle::current()).client_env();
     let coordinator = env.peers.coordinator(address);
-    Cluster { client: Arc::new(Client::new(env, coordinator, ClientSettings::default())) }
+    let client = Client::new(env, coordinator.clone(), ClientSettings::default());
+    Cluster { client: Arc::new(client), coordinator }
 }
 
 async fn put(

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 use dfs_core::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
-    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Result,
-    Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
+    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Rescued,
+    Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
 };
 use dfs_core::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, SessionId};
 use tonic::transport::Channel;
 
 use super::peer::{Line, Peer};
 use crate::grpc::convert::{maybe, member, put};
-use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX};
+use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX, RESCUE_TIMEOUT};
 use crate::grpc::wire;
 use crate::grpc::wire::coordinator_client::CoordinatorClient;
 use crate::grpc::wire::short_answer::Reply;
@@ -148,5 +148,13 @@ impl CoordinatorService for CoordinatorStub {
         let range = Some(wire::HandleRange { first: first.0, end: end.0 });
         let call = client.release_kept(wire::ReleaseKeptRequest { range });
         self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
+    }
+
+    async fn rescue(&self, folder: String) -> Result<Rescued> {
+        let mut client = self.client()?;
+        let call = client.rescue(wire::RescueRequest { folder });
+        let of =
+            |reply: wire::RescueReply| Ok(Rescued { files: reply.files, position: reply.position });
+        self.peer.answer(RESCUE_TIMEOUT, call, of).await
     }
 }

@@ -30,6 +30,9 @@ pub struct BadMessage {
 }
 
 /// What a checked value is, or which rule it broke.
+/// The longest path that is taken, in bytes: that of Linux.
+const FOLDER_BYTES_MAX: usize = 4096;
+
 pub(crate) type Checked<T> = Result<T, BadMessage>;
 
 pub(crate) fn bad<T>(field: &'static str, found: impl Into<String>) -> Checked<T> {
@@ -128,6 +131,15 @@ pub(crate) fn prefix(field: &'static str, text: String) -> Checked<String> {
     } else {
         bad(field, format!("has {} bytes, at most {max} are allowed", text.len()))
     }
+}
+
+/// The path of a folder on the receiver's machine.
+pub(crate) fn folder_path(text: String) -> Checked<String> {
+    let is_path = !text.is_empty() && !text.chars().any(char::is_control);
+    if is_path && text.len() <= FOLDER_BYTES_MAX {
+        return Ok(text);
+    }
+    bad("folder", format!("is no path of at most {FOLDER_BYTES_MAX} bytes"))
 }
 
 /// `host:port`.

@@ -898,6 +898,19 @@ pub struct ReleaseKeptRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReleaseKeptReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RescueRequest {
+    /// absolute, on the coordinator's machine
+    #[prost(string, tag = "1")]
+    pub folder: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RescueReply {
+    #[prost(uint64, tag = "1")]
+    pub files: u64,
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UsageRequest {
     #[prost(string, tag = "1")]
     pub prefix: ::prost::alloc::string::String,
@@ -2526,6 +2539,26 @@ pub mod coordinator_client {
                 .insert(GrpcMethod::new("dfs.v1.Coordinator", "ClientNumber"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn rescue(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RescueRequest>,
+        ) -> std::result::Result<tonic::Response<super::RescueReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/dfs.v1.Coordinator/Rescue",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("dfs.v1.Coordinator", "Rescue"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2602,6 +2635,10 @@ pub mod coordinator_server {
             tonic::Response<super::ClientNumberReply>,
             tonic::Status,
         >;
+        async fn rescue(
+            &self,
+            request: tonic::Request<super::RescueRequest>,
+        ) -> std::result::Result<tonic::Response<super::RescueReply>, tonic::Status>;
     }
     /// What the coordinator does for others.
     #[derive(Debug)]
@@ -3240,6 +3277,51 @@ pub mod coordinator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClientNumberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Coordinator/Rescue" => {
+                    #[allow(non_camel_case_types)]
+                    struct RescueSvc<T: Coordinator>(pub Arc<T>);
+                    impl<
+                        T: Coordinator,
+                    > tonic::server::UnaryService<super::RescueRequest>
+                    for RescueSvc<T> {
+                        type Response = super::RescueReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RescueRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Coordinator>::rescue(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RescueSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dfs_core::api::CoordinatorService;
+use dfs_core::api::{CoordinatorService, Rescued};
 use dfs_core::id::{FileId, Handle};
 use futures_util::FutureExt;
 use tonic::{Request, Response, Status};
 
 use super::call::{Calls, checked, not_taken, well_formed};
 use super::short::Serve;
-use crate::grpc::convert::{member, prefix, put};
+use crate::grpc::convert::{folder_path, member, prefix, put};
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, coordinator_server};
@@ -157,5 +157,16 @@ impl coordinator_server::Coordinator for Adapter {
         let call =
             async move { service.release_kept(Handle(range.first), Handle(range.end)).await };
         self.calls.answer(call, |()| wire::ReleaseKeptReply {}).await
+    }
+
+    async fn rescue(&self, request: Request<wire::RescueRequest>) -> Answer<wire::RescueReply> {
+        let folder = checked(folder_path(request.into_inner().folder))?;
+        let service = self.service.clone();
+        let call = async move { service.rescue(folder).await };
+        let reply = |rescued: Rescued| wire::RescueReply {
+            files: rescued.files,
+            position: rescued.position,
+        };
+        self.calls.answer(call, reply).await
     }
 }
