@@ -72,6 +72,37 @@ fn a_node_that_dies_under_a_put_is_replaced() {
 }
 
 #[test]
+fn many_files_are_given_up_together_when_the_coordinator_is_not_there() {
+    World::run(5, async |world| {
+        let retry_for = Duration::from_secs(20);
+        let mut settings = settings(2, 2, ParitySpec::None, MIB);
+        settings.client.retry_for = retry_for;
+        let cluster = Cluster::start(world, settings).await;
+        let bytes = sample_bytes(1, 1000);
+        cluster.put("before", &bytes).await.expect("put");
+        cluster.host(COORDINATOR).kill();
+        let client = cluster.client();
+        let put_all = async || {
+            let since = tokio::time::Instant::now();
+            for number in 0..5 {
+                let progress = dfs_core::client::Progress::new();
+                let put = client.put(seekable(&bytes), options(&format!("f{number}")), &progress);
+                assert_eq!(put.await.expect_err("nobody is there").kind, Kind::Unavailable);
+            }
+            since.elapsed()
+        };
+        assert!(put_all().await < retry_for + Duration::from_secs(5), "not once for each file");
+        // Whoever asks later, waits anew.
+        cluster.pass(Duration::from_secs(60)).await;
+        assert!(put_all().await > retry_for - Duration::from_secs(5));
+        cluster.start_coordinator().await;
+        cluster.wait_until_heard().await;
+        let progress = dfs_core::client::Progress::new();
+        client.put(seekable(&bytes), options("after"), &progress).await.expect("it is back");
+    });
+}
+
+#[test]
 fn a_copy_that_no_other_node_can_take_is_left_to_repair() {
     for is_stream in [false, true] {
         World::run(2, async |world| {

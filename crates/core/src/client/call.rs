@@ -1,7 +1,7 @@
 //! Calls to the coordinator that try again while it is not there.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +16,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 impl Client {
     /// Makes a call to the coordinator, and makes it again while it answers
     /// `Unavailable` or not at all, with growing pauses, for at most
-    /// `retry_for`. For calls that change nothing, or that may be made twice;
+    /// `retry_for`. What other calls of this client waited for just before
+    /// counts: many files in a row are given up together. For calls that change nothing, or that may be made twice;
     /// see [`Client::change`] for the others.
     ///
     /// # Errors
@@ -33,11 +34,16 @@ impl Client {
         loop {
             let error = match self.call_once(&make).await {
                 Err(error) if error.kind == Kind::Unavailable => error,
-                answer => return answer,
+                answer => {
+                    self.outage.is_over();
+                    return answer;
+                }
             };
             let pause = backoff.next(&*self.env.random);
-            if started.elapsed() + pause >= self.settings.retry_for {
-                let waited_s = started.elapsed().as_secs();
+            let gap_max = self.settings.call_within + 2 * BACKOFF_MAX;
+            let waited = started.elapsed().max(self.outage.lasts(gap_max));
+            if waited + pause >= self.settings.retry_for {
+                let waited_s = waited.as_secs();
                 let message = format!("{} (tried again for {waited_s} s)", error.message);
                 return Err(Error::new(Kind::Unavailable, message));
             }
@@ -62,6 +68,33 @@ impl Client {
                 format!("the coordinator did not answer within {} s", limit.as_secs()),
             )),
         }
+    }
+}
+
+/// The time in which the coordinator was not there for any call of a client.
+#[derive(Debug, Default)]
+pub(super) struct Outage(Mutex<Option<Seen>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    since: Instant,
+    last: Instant,
+}
+
+impl Outage {
+    /// Notes that a call failed; returns for how long calls have done so. One
+    /// more than `gap_max` after the last begins anew.
+    fn lasts(&self, gap_max: Duration) -> Duration {
+        let now = Instant::now();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.filter(|seen| now.duration_since(seen.last) <= gap_max);
+        let since = before.map_or(now, |seen| seen.since);
+        *seen = Some(Seen { since, last: now });
+        now.duration_since(since)
+    }
+
+    fn is_over(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -95,6 +128,19 @@ mod tests {
         fn fill(&self, bytes: &mut [u8]) {
             bytes.fill(self.0);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_one_for_all_calls_until_one_is_answered_or_time_passes() {
+        let outage = Outage::default();
+        let gap = Duration::from_secs(14);
+        assert_eq!(outage.lasts(gap), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(outage.lasts(gap), Duration::from_secs(10), "of another file");
+        outage.is_over();
+        assert_eq!(outage.lasts(gap), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(15)).await;
+        assert_eq!(outage.lasts(gap), Duration::ZERO, "nobody asked meanwhile");
     }
 
     #[test]

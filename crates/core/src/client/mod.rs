@@ -47,6 +47,7 @@ pub struct Client {
     settings: ClientSettings,
     buffers: Arc<buffer::FrameBuffers>,
     numbers: Arc<request::Numbers>,
+    outage: Arc<call::Outage>,
 }
 
 impl Client {
@@ -56,7 +57,14 @@ impl Client {
         coordinator: Arc<dyn CoordinatorService>,
         settings: ClientSettings,
     ) -> Self {
-        Self { env, coordinator, settings, buffers: Arc::default(), numbers: Arc::default() }
+        Self {
+            env,
+            coordinator,
+            settings,
+            buffers: Arc::default(),
+            numbers: Arc::default(),
+            outage: Arc::default(),
+        }
     }
 
     /// The coordinator as it is; see [`Client::call`] for calls that try again.

@@ -28,6 +28,11 @@ impl Progress {
         self.total_bytes.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes as done that need not be moved.
+    pub fn pass_over(&self, bytes: u64) {
+        self.add(bytes);
+    }
+
     pub(super) fn begin(&self, total_bytes: u64) {
         self.done_bytes.store(0, Ordering::Relaxed);
         self.total_bytes.store(total_bytes, Ordering::Relaxed);

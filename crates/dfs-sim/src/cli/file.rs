@@ -6,7 +6,7 @@ use clap::Args;
 use dfs_core::policy::{Compression, ParitySpec};
 use dfs_core::units::ByteSize;
 
-use super::value::{ByteRange, whole};
+use super::value::{ByteRange, parse_pattern, whole};
 use super::{AnswerArgs, ClusterArgs};
 
 const PUT_EXAMPLES: &str = "\
@@ -15,6 +15,8 @@ Examples:
   dfs-sim put ./a.bin ./b.bin --name backup/
   tar c ./src | dfs-sim put - --name backup/src.tar
   dfs-sim put --recursive ./photos --name 2026/photos
+  dfs-sim put --recursive ./photos --name 2026/photos --update   only what is new
+  dfs-sim put --recursive ./src --exclude target --exclude '*.o'
   dfs-sim put ./precious.db --parity rs:4+2 --force";
 
 /// `dfs-sim put`.
@@ -36,6 +38,12 @@ pub(crate) struct PutArgs {
     /// Fail when the name exists (the default)
     #[arg(long)]
     pub(crate) if_absent: bool,
+    /// Pass over files that are stored already (same size, not changed since they were stored);
+    /// replace those that differ. Goes on with a transfer that was interrupted
+    #[arg(short, long, conflicts_with = "if_absent")]
+    pub(crate) update: bool,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArgs,
     /// Refuse to store with fewer copies than the policy names
     #[arg(long)]
     pub(crate) strict: bool,
@@ -55,6 +63,20 @@ pub(crate) struct PutArgs {
     pub(crate) cluster: ClusterArgs,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
+}
+
+/// Which files of a folder, and how two of them are compared.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChoiceArgs {
+    /// With --update: compare the SHA-256 of every byte instead of times
+    #[arg(long, requires = "update")]
+    pub(crate) checksum: bool,
+    /// With --recursive: only files that match; may be given several times
+    #[arg(long, value_name = "PATTERN", requires = "recursive", value_parser = parse_pattern)]
+    pub(crate) include: Vec<glob::Pattern>,
+    /// With --recursive: no files or folders that match; * stays within a name, **/ is any folders
+    #[arg(long, value_name = "PATTERN", requires = "recursive", value_parser = parse_pattern)]
+    pub(crate) exclude: Vec<glob::Pattern>,
 }
 
 /// What one `put` wants otherwise than its cluster.
@@ -79,7 +101,8 @@ Examples:
   dfs-sim get iso/ubuntu.iso --out ./restore.iso
   dfs-sim get backup/src.tar --out - | tar t
   dfs-sim get iso/ubuntu.iso --range 0-511 --out ./boot-sector
-  dfs-sim get --recursive 2026/photos --out ./photos";
+  dfs-sim get --recursive 2026/photos --out ./photos
+  dfs-sim get --recursive 2026/photos --out ./photos --update   only what is new";
 
 /// `dfs-sim get`.
 #[derive(Debug, Args)]
@@ -100,6 +123,12 @@ pub(crate) struct GetArgs {
     /// Replace a file that exists
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// Pass over files that are there already (same size, written after they were stored);
+    /// replace those that differ. Goes on with a transfer that was interrupted
+    #[arg(short, long, conflicts_with = "range")]
+    pub(crate) update: bool,
+    #[command(flatten)]
+    pub(crate) choice: ChoiceArgs,
     /// Fetch all that lies under NAME into the folder --out
     #[arg(short, long)]
     pub(crate) recursive: bool,

@@ -82,6 +82,13 @@ pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
+/// Reads a pattern of names or paths.
+pub(super) fn parse_pattern(text: &str) -> Result<glob::Pattern, String> {
+    let text = text.strip_prefix('/').unwrap_or(text);
+    glob::Pattern::new(text.strip_suffix('/').unwrap_or(text))
+        .map_err(|e| format!("{} (at character {})", e.msg, e.pos + 1))
+}
+
 /// A range of handles, its end not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HandleRange {

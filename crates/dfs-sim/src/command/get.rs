@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use super::flight::Budget;
 use super::ls;
+use super::same::{By, Way, is_same};
+use super::select::Selection;
 use super::sink::{PipeSink, Target};
 use crate::cli::{ByteRange, GetArgs};
 use crate::console::{Cluster, Console};
@@ -41,7 +43,11 @@ pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
         Some(out) => out.clone(),
         None => PathBuf::from(base_of(&name)),
     };
-    let place = Place { target: &target, is_forced: args.force };
+    let by = if args.choice.checksum { By::Content } else { By::Times };
+    if args.update && is_same(&cluster, &name, &target, by, Way::Get).await? {
+        return answer_unchanged(&target, args.answer.json, console);
+    }
+    let place = Place { target: &target, is_forced: args.force || args.update };
     let progress = Arc::new(Progress::new());
     let gauge = progress.clone();
     let meter = console.meter("get", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes())));
@@ -56,11 +62,23 @@ pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
     let took = start.elapsed();
     if args.answer.json {
         let files = vec![report::get_json(&summary, Some(&target), took)];
-        json::print("get", json!({ "files": files, "failed": [], "seconds": took.as_secs_f64() }))?;
+        let seconds = took.as_secs_f64();
+        let answer = json!({ "files": files, "failed": [], "unchanged": 0, "seconds": seconds });
+        json::print("get", answer)?;
     } else if !console.is_quiet {
         for line in report::get_lines(&summary, Some(&target), took) {
             output::line(line)?;
         }
+    }
+    Ok(Code::Ok)
+}
+
+/// The answer when the one file that was named is there already.
+fn answer_unchanged(target: &Path, wants_json: bool, console: &Console) -> Outcome {
+    if wants_json {
+        json::print("get", json!({ "files": [], "failed": [], "unchanged": 1, "seconds": 0.0 }))?;
+    } else if !console.is_quiet {
+        output::line(format!("{} is as it is stored: not fetched", target.display()))?;
     }
     Ok(Code::Ok)
 }
@@ -150,6 +168,8 @@ fn base_of(name: &FileName) -> &str {
 
 /// A file that was fetched, or why not.
 type Fetched = Result<(GetSummary, PathBuf, Duration), (String, Failure)>;
+/// The same, or `None` for one that was there already.
+type Looked = Result<Option<(GetSummary, PathBuf, Duration)>, (String, Failure)>;
 
 async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outcome {
     let prefix = ls::folder_prefix(&args.name);
@@ -167,8 +187,15 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
         let message = format!("there is no folder {:?}", args.name);
         return Err(Failure::new(Code::NotFound, message));
     }
-    let jobs: Vec<(FileInfo, Arc<Progress>)> =
-        files.into_iter().map(|info| (info, Arc::new(Progress::new()))).collect();
+    let (include, exclude) = (&args.choice.include, &args.choice.exclude);
+    let selection = Selection { include, exclude };
+    let below =
+        |info: &FileInfo| info.name.as_str().strip_prefix(&*prefix).unwrap_or_default().to_owned();
+    let jobs: Vec<(FileInfo, Arc<Progress>)> = files
+        .into_iter()
+        .filter(|info| selection.takes(&below(info)))
+        .map(|info| (info, Arc::new(Progress::new())))
+        .collect();
     let total: u64 = jobs.iter().map(|(info, _)| info.size).sum();
     let gauges: Vec<Arc<Progress>> = jobs.iter().map(|(_, progress)| progress.clone()).collect();
     let meter = console.meter(
@@ -178,7 +205,8 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
     let start = Instant::now();
     let budget = Budget::new();
     let (folder, prefix) = (&folder, prefix.as_str());
-    let results: Vec<Fetched> = stream::iter(jobs)
+    let by = if args.choice.checksum { By::Content } else { By::Times };
+    let done: Vec<Looked> = stream::iter(jobs)
         .map(|(info, progress)| {
             let budget = budget.clone();
             async move {
@@ -187,9 +215,14 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
                 let fetched = async {
                     let below = info.name.as_str().strip_prefix(prefix).unwrap_or_default();
                     let target = place_below(folder, below)?;
-                    let place = Place { target: &target, is_forced: args.force };
+                    if args.update && is_same(cluster, &info.name, &target, by, Way::Get).await? {
+                        progress.pass_over(info.size);
+                        return Ok(None);
+                    }
+                    let is_forced = args.force || args.update;
+                    let place = Place { target: &target, is_forced };
                     let summary = fetch(cluster, &info.name, None, place, &progress).await?;
-                    Ok((summary, target, start.elapsed()))
+                    Ok(Some((summary, target, start.elapsed())))
                 };
                 fetched.await.map_err(|failure| (info.name.to_string(), failure))
             }
@@ -198,7 +231,10 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
         .collect()
         .await;
     drop(meter);
-    answer(&results, folder, start.elapsed(), args.answer.json, console)
+    let count = done.len();
+    let results: Vec<Fetched> = done.into_iter().filter_map(Result::transpose).collect();
+    let unchanged = count - results.len();
+    answer(&results, unchanged, folder, start.elapsed(), args.answer.json, console)
 }
 
 async fn list_all(cluster: &Cluster, prefix: &str) -> Result<Vec<FileInfo>, Failure> {
@@ -244,6 +280,7 @@ fn place_below(folder: &Path, below: &str) -> Result<PathBuf, Failure> {
 
 fn answer(
     results: &[Fetched],
+    unchanged: usize,
     folder: &Path,
     took: Duration,
     wants_json: bool,
@@ -265,12 +302,20 @@ fn answer(
             .collect();
         json::print(
             "get",
-            json!({ "files": files, "failed": failed, "seconds": took.as_secs_f64() }),
+            json!({
+                "files": files,
+                "failed": failed,
+                "unchanged": unchanged,
+                "seconds": took.as_secs_f64(),
+            }),
         )?;
     } else if !console.is_quiet {
         let summaries: Vec<&GetSummary> = fetched().map(|(summary, ..)| summary).collect();
         for line in report::get_total_lines(&summaries, folder, took) {
             output::line(line)?;
+        }
+        if unchanged > 0 {
+            output::line(format!("  {} there already", size::counted(unchanged as u64, "file")))?;
         }
     }
     match failed().next() {

@@ -18,6 +18,8 @@ mod policy;
 mod processes;
 mod put;
 mod rm;
+mod same;
+mod select;
 mod serve;
 mod sim;
 mod sink;

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::flight::Budget;
+use super::same::{By, Way, is_same};
+use super::select::Selection;
 use super::source::{self, Found, Walked};
 use crate::cli::{PolicyArgs, PutArgs};
 use crate::console::{Cluster, Console};
@@ -24,7 +26,7 @@ use crate::output::{self, json, size};
 pub(super) async fn run(args: PutArgs, console: &Console) -> Outcome {
     let errand = Errand {
         policy: overrides(args.policy)?,
-        mode: if args.force { PutMode::Replace } else { PutMode::IfAbsent },
+        mode: if args.force || args.update { PutMode::Replace } else { PutMode::IfAbsent },
         is_strict: args.strict,
         allow_unsafe: args.allow_unsafe,
         allow_empty: args.allow_empty,
@@ -32,6 +34,7 @@ pub(super) async fn run(args: PutArgs, console: &Console) -> Outcome {
     let cluster = console.cluster(&args.cluster)?;
     if let [only] = args.sources.as_slice()
         && !only.is_dir()
+        && !args.update
     {
         return put_one(only, &args, errand, &cluster, console).await;
     }
@@ -84,7 +87,8 @@ async fn put_one(
         json::print(
             "put",
             json!({
-                "files": files, "failed": [], "skipped": [], "seconds": took.as_secs_f64(),
+                "files": files, "failed": [], "skipped": [], "unchanged": 0, "left_out": 0,
+                "seconds": took.as_secs_f64(),
             }),
         )?;
     } else if !console.is_quiet {
@@ -106,6 +110,8 @@ async fn store(
 
 /// A file that was stored, or why not.
 type Stored = Result<(PutSummary, Duration), (String, Failure)>;
+/// The same, or `None` for one that was stored already.
+type Looked = Result<Option<(PutSummary, Duration)>, (String, Failure)>;
 
 async fn put_many(
     walked: Walked,
@@ -114,7 +120,8 @@ async fn put_many(
     cluster: &Cluster,
     console: &Console,
 ) -> Outcome {
-    let Walked { files, skipped, failed } = walked;
+    let Walked { files, skipped, failed, left_out } = walked;
+    let by = if args.choice.checksum { By::Content } else { By::Times };
     let jobs: Vec<(Found, Arc<Progress>)> =
         files.into_iter().map(|found| (found, Arc::new(Progress::new()))).collect();
     let total: u64 = jobs.iter().map(|(found, _)| found.size).sum();
@@ -126,7 +133,7 @@ async fn put_many(
     let budget = Budget::new();
     let start = Instant::now();
     let in_flight = usize::from(args.jobs);
-    let mut results: Vec<Stored> = stream::iter(jobs)
+    let mut done: Vec<Looked> = stream::iter(jobs)
         .map(|(found, progress)| {
             let budget = budget.clone();
             async move {
@@ -134,28 +141,43 @@ async fn put_many(
                 let start = Instant::now();
                 let stored = async {
                     let name = file_name(&found.name)?;
+                    if args.update && is_same(cluster, &name, &found.path, by, Way::Put).await? {
+                        progress.pass_over(found.size);
+                        return Ok(None);
+                    }
                     let source = source::open(&found.path).await?;
-                    store(cluster, source, errand.options(name), &progress).await
+                    let summary = store(cluster, source, errand.options(name), &progress).await?;
+                    Ok(Some((summary, start.elapsed())))
                 };
-                stored
-                    .await
-                    .map(|summary| (summary, start.elapsed()))
-                    .map_err(|failure| (found.path.display().to_string(), failure))
+                stored.await.map_err(|failure| (found.path.display().to_string(), failure))
             }
         })
         .buffer_unordered(in_flight)
         .collect()
         .await;
     drop(meter);
-    results.extend(
+    done.extend(
         failed.into_iter().map(|(path, failure)| Err((path.display().to_string(), failure))),
     );
-    answer(&results, &skipped, start.elapsed(), args.answer.json, console)
+    let count = done.len();
+    let results: Vec<Stored> = done.into_iter().filter_map(Result::transpose).collect();
+    let beside = Beside { skipped, left_out, unchanged: count - results.len() };
+    answer(&results, &beside, start.elapsed(), args.answer.json, console)
+}
+
+/// What was not stored, and is no failure.
+struct Beside {
+    /// No regular files.
+    skipped: Vec<PathBuf>,
+    /// How many files and folders the person did not mean.
+    left_out: u64,
+    /// How many files were stored already.
+    unchanged: usize,
 }
 
 fn answer(
     results: &[Stored],
-    skipped: &[PathBuf],
+    beside: &Beside,
     took: Duration,
     wants_json: bool,
     console: &Console,
@@ -165,6 +187,7 @@ fn answer(
     for (path, failure) in failed() {
         output::note(format!("dfs-sim: {path}: {failure}"));
     }
+    let Beside { skipped, left_out, unchanged } = beside;
     for path in skipped {
         console.note(format!("skipped {}: not a regular file", path.display()));
     }
@@ -182,6 +205,8 @@ fn answer(
                 "files": files,
                 "failed": failed,
                 "skipped": skipped.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+                "unchanged": unchanged,
+                "left_out": left_out,
                 "seconds": took.as_secs_f64(),
             }),
         )?;
@@ -189,6 +214,12 @@ fn answer(
         let summaries: Vec<&PutSummary> = stored().map(|(summary, _)| summary).collect();
         for line in report::put_total_lines(&summaries, took) {
             output::line(line)?;
+        }
+        if *unchanged > 0 {
+            output::line(format!("  {} stored already", size::counted(*unchanged as u64, "file")))?;
+        }
+        if *left_out > 0 {
+            output::line(format!("  left out by --include and --exclude: {left_out}"))?;
         }
         let (failed, skipped) = (failed().count() as u64, skipped.len() as u64);
         if failed + skipped > 0 {
@@ -219,6 +250,9 @@ fn collect(args: &PutArgs) -> Result<Walked, Failure> {
     }
     let mut walked = Walked::default();
     for path in &args.sources {
+        if path.as_os_str() == "-" && args.sources.len() == 1 {
+            return Err(Failure::usage("--update compares files: put - has no file to compare"));
+        }
         if path.as_os_str() == "-" {
             return Err(Failure::usage("put - stores standard input alone: name no other file"));
         }
@@ -246,7 +280,8 @@ fn collect(args: &PutArgs) -> Result<Walked, Failure> {
             )));
         }
         let prefix = name_of(path, args.name.as_deref())?;
-        walked.add_folder(path, &prefix);
+        let (include, exclude) = (&args.choice.include, &args.choice.exclude);
+        walked.add_folder(path, &prefix, Selection { include, exclude });
     }
     refuse_twins(&walked.files)?;
     Ok(walked)
