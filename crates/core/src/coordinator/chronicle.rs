@@ -80,16 +80,16 @@ impl Event {
         match self {
             Self::Node { id, was, is } => match is {
                 NodeState::Online if *was == NodeState::Unknown => {
-                    tracing::info!(node = %id, "is online");
+                    tracing::info!(node = %id, "a node is online");
                 }
-                NodeState::Online => tracing::info!(node = %id, "is back"),
+                NodeState::Online => tracing::info!(node = %id, "a node is back"),
                 NodeState::Suspect => {
-                    tracing::warn!(node = %id, "is suspect: it misses heartbeats")
+                    tracing::warn!(node = %id, "a node is suspect: it misses heartbeats")
                 }
-                NodeState::Offline => tracing::warn!(node = %id, "is offline"),
-                NodeState::Absent => tracing::info!(node = %id, "said that it stops"),
-                NodeState::NoVolume => tracing::warn!(node = %id, "has lost its volume"),
-                NodeState::CutOff => tracing::warn!(node = %id, "cannot be connected to"),
+                NodeState::Offline => tracing::warn!(node = %id, "a node is offline"),
+                NodeState::Absent => tracing::info!(node = %id, "a node said that it stops"),
+                NodeState::NoVolume => tracing::warn!(node = %id, "a node has lost its volume"),
+                NodeState::CutOff => tracing::warn!(node = %id, "a node cannot be connected to"),
                 NodeState::Unknown => {}
             },
             Self::RepairBegun { waiting } => {

@@ -493,7 +493,6 @@ impl Coordinator {
         let mut state = self.state();
         let live = index.and_then(|index| state.members.live.get_mut(&index));
         if let Some(live) = live.filter(|live| live.session == Some(session)) {
-            tracing::info!(%node, "a node said that it stops");
             live.health.left(now_ms, session);
         }
         Ok(())
