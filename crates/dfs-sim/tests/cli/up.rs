@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::harness::{Answer, Server, material, program};
+use crate::harness::{Answer, Server, eventually, material, program};
 
 #[test]
 fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
@@ -42,6 +42,65 @@ fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
     let mut fewer = program();
     fewer.args(["up", "--port", "0", "--nodes", "2", "--data"]);
     Answer::of(fewer.arg(&data)).ended(2).complained(&["has 5 nodes"]);
+}
+
+#[test]
+fn a_lost_folder_is_named_and_never_begun_anew_by_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("store");
+    let bytes = material(700_000);
+    fs::write(folder.path().join("a"), &bytes).expect("a file");
+    let start = |flags: &[&str]| {
+        let mut command = program();
+        Server::start(command.args(["up", "--port", "0"]).args(flags).arg("--data").arg(&data))
+    };
+    let run = |server: &Server, line: &[&str]| {
+        let mut command = program();
+        command.env("DFS_SIM_COORD", &server.address).current_dir(folder.path());
+        Answer::of(command.args(line))
+    };
+    let flags = ["--nodes", "5", "--parity", "rs:3+2", "--repair-after", "1h"];
+    let online = |server: &Server, count: usize| {
+        eventually(&format!("{count} nodes are online"), || {
+            let status = run(server, &["status", "--json"]).ended(0).json();
+            let nodes = status["nodes"].as_array().expect("a list");
+            let found = nodes.iter().filter(|node| node["state"] == "online").count();
+            if found == count { Ok(()) } else { Err(status.to_string()) }
+        });
+    };
+    let mut server = start(&flags);
+    online(&server, 5);
+    run(&server, &["put", "a"]).ended(0);
+    server.end_by(Signal::TERM);
+
+    // One folder is gone, of another only the mount point is left.
+    fs::rename(data.join("n1"), folder.path().join("away")).expect("gone");
+    fs::remove_dir_all(data.join("n3")).expect("gone");
+    fs::create_dir(data.join("n3")).expect("a mount point");
+    for flags in [&[][..], &["--nodes", "5"]] {
+        let mut server = start(flags);
+        online(&server, 3);
+        server.says("n1 is missing");
+        server.says("--replace n3");
+        run(&server, &["get", "a", "--out", "b", "--force"]).ended(0);
+        assert!(fs::read(folder.path().join("b")).expect("the file") == bytes);
+        assert!(!data.join("n1").exists(), "it is not begun anew");
+        server.end_by(Signal::TERM);
+    }
+    fs::rename(folder.path().join("away"), data.join("n1")).expect("it is back");
+    let mut wrong = program();
+    wrong.args(["up", "--port", "0", "--replace", "n1", "--data"]);
+    Answer::of(wrong.arg(&data)).ended(2).complained(&["n1 is there"]);
+    // A node that missed the last run waits for the end of its lease.
+    let mut server = start(&["--replace", "n3", "--repair-after", "1s"]);
+    eventually("all are online and the lost copies are made anew", || {
+        let status = run(&server, &["status", "--json"]).ended(0).json();
+        let nodes = status["nodes"].as_array().expect("a list");
+        let is_online = nodes.iter().filter(|node| node["state"] == "online").count() == 5;
+        let is_full = is_online && status["stripes"]["full"] == 1;
+        if is_full { Ok(()) } else { Err(status.to_string()) }
+    });
+    server.end_by(Signal::TERM);
 }
 
 #[test]
