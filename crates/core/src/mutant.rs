@@ -78,11 +78,17 @@ pub enum Mutant {
     StrictIsNotStrict,
     /// A layout names a copy before its node has made it.
     LayoutBeforeProof,
+    /// A read is hedged until its first frame only.
+    HedgeFirstFrameOnly,
+    /// A put never sets a copy aside that lags behind.
+    NeverSetsAside,
+    /// A node that cannot be connected to counts as well.
+    NeverCallsBack,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -114,6 +120,9 @@ impl Mutant {
         Self::WrongTally,
         Self::StrictIsNotStrict,
         Self::LayoutBeforeProof,
+        Self::HedgeFirstFrameOnly,
+        Self::NeverSetsAside,
+        Self::NeverCallsBack,
     ];
 }
 

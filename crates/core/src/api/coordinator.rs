@@ -24,6 +24,9 @@ pub const UNKNOWN_COUNTED_MAX: u64 = 100_000;
 /// asks for the whole inventory.
 pub const CHANGES_PER_HEARTBEAT_MAX: usize = 4096;
 
+/// The most nodes in one [`CoordinatorService::report_nodes`].
+pub const NODES_PER_REPORT_MAX: usize = 256;
+
 /// What the coordinator does for others.
 #[async_trait]
 pub trait CoordinatorService: Send + Sync {
@@ -96,6 +99,10 @@ pub trait CoordinatorService: Send + Sync {
     /// coordinator's machine, by its absolute path. The folder must be new or
     /// empty.
     async fn rescue(&self, folder: String) -> Result<Rescued>;
+
+    /// A client tells what it met at the nodes that it used, at most
+    /// [`NODES_PER_REPORT_MAX`] of them.
+    async fn report_nodes(&self, reports: Vec<NodeReport>) -> Result<()>;
 }
 
 /// A catalog that was written to another folder.
@@ -105,6 +112,27 @@ pub struct Rescued {
     pub files: u64,
     /// The commit at which the new ledger stands.
     pub position: u64,
+}
+
+/// What a client met at one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeReport {
+    /// The node.
+    pub node: NodeId,
+    /// What it met.
+    pub met: Met,
+}
+
+/// What a client may meet at a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Met {
+    /// Bytes went at a speed that can be compared with that of other nodes.
+    Speed {
+        /// True when the others are much faster.
+        is_slow: bool,
+    },
+    /// It could not be reached or did not answer, for this reason.
+    Unreachable(String),
 }
 
 /// What a node says every three seconds.
@@ -255,6 +283,9 @@ pub struct Retarget {
     pub failed: NodeId,
     /// What it said.
     pub reason: String,
+    /// True when it is slow and works: it is passed over only where that
+    /// costs no copy.
+    pub is_slow: bool,
 }
 
 /// A stripe whose copies are durable on their nodes.
@@ -367,6 +398,8 @@ pub struct CopyAt {
     pub state: NodeState,
     /// What the node says of the copy.
     pub presence: CopyState,
+    /// True when clients found the node much slower than others.
+    pub is_slow: bool,
 }
 
 /// A file, in short.
@@ -564,6 +597,8 @@ pub struct NodeStatus {
     pub version: String,
     /// What is wrong with it, or why it is refused.
     pub trouble: Option<String>,
+    /// True when clients found it much slower than others.
+    pub is_slow: bool,
 }
 
 /// What repair is doing.

@@ -1,5 +1,6 @@
 //! Calls to the coordinator that try again while it is not there.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Client;
-use crate::api::{CoordinatorService, Error, Kind, Result};
+use crate::api::{CoordinatorService, Error, Kind, Met, NODES_PER_REPORT_MAX, NodeReport, Result};
 use crate::env::Random;
+use crate::id::NodeId;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -49,6 +51,30 @@ impl Client {
             }
             tracing::debug!(%error, ?pause, "the coordinator is not available, trying again");
             sleep(pause).await;
+        }
+    }
+
+    /// Tells the coordinator which nodes were slow or could not be reached, if
+    /// any. Best effort: the next client finds the same.
+    pub(super) async fn tell_of_nodes(
+        &self,
+        taken_for_slow: &BTreeSet<NodeId>,
+        unreachable: Vec<(NodeId, String)>,
+    ) {
+        let mut reports = self.paces.news(taken_for_slow);
+        let unreachable = unreachable.into_iter();
+        reports
+            .extend(unreachable.map(|(node, why)| NodeReport { node, met: Met::Unreachable(why) }));
+        reports.truncate(NODES_PER_REPORT_MAX);
+        if reports.is_empty() {
+            return;
+        }
+        let told = self.call_once(|coordinator| {
+            let reports = reports.clone();
+            async move { coordinator.report_nodes(reports).await }
+        });
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "the coordinator could not be told of nodes");
         }
     }
 

@@ -11,6 +11,7 @@ mod buffer;
 mod call;
 mod error;
 mod get;
+mod pace;
 mod progress;
 mod put;
 mod request;
@@ -48,6 +49,7 @@ pub struct Client {
     buffers: Arc<buffer::FrameBuffers>,
     numbers: Arc<request::Numbers>,
     outage: Arc<call::Outage>,
+    paces: Arc<pace::Paces>,
 }
 
 impl Client {
@@ -64,6 +66,7 @@ impl Client {
             buffers: Arc::default(),
             numbers: Arc::default(),
             outage: Arc::default(),
+            paces: Arc::default(),
         }
     }
 

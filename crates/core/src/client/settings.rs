@@ -15,6 +15,9 @@ pub struct ClientSettings {
     pub hedge_after: Duration,
     /// How long a stream may stand still before its node counts as failed.
     pub stall_after: Duration,
+    /// How long a write may stand still before another node is asked to take
+    /// the copy, and the copy is given up where the stripe can do without it.
+    pub write_stall_after: Duration,
     /// How long a node may take to make a chunk durable after its last frame.
     pub seal_within: Duration,
 }
@@ -26,6 +29,7 @@ impl Default for ClientSettings {
             call_within: Duration::from_secs(10),
             hedge_after: Duration::from_millis(500),
             stall_after: Duration::from_secs(20),
+            write_stall_after: Duration::from_secs(8),
             seal_within: Duration::from_secs(60),
         }
     }

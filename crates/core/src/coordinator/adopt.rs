@@ -116,8 +116,13 @@ impl Coordinator {
         }
         let outcome = self.try_adopt(address).await;
         self.lead.end_adoption(address);
-        if outcome.is_ok() {
-            self.state().members.answered.insert(address.to_owned());
+        match &outcome {
+            Ok(()) => {
+                self.state().members.answered.insert(address.to_owned());
+                self.note_adoption(address, None);
+            }
+            Err(NotAdopted::Failed(error)) => self.note_adoption(address, Some(error)),
+            Err(NotAdopted::Leased(_)) => {}
         }
         outcome
     }
@@ -258,7 +263,7 @@ impl Reported {
     }
 }
 
-async fn in_time<T>(address: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn in_time<T>(address: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(ADOPT_TIMEOUT, call).await.unwrap_or_else(|_| {
         Err(Error::new(Kind::Unavailable, format!("the node at {address} does not answer")))
     })

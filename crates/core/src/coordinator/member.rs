@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::reach::Reach;
 use super::role::Coordinator;
 use crate::api::{
     CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState, Result,
@@ -28,6 +29,9 @@ const DIFFERING_MAX: usize = 1 << 16;
 /// The most copies of a chunk that its layout does not name and that a reader
 /// or a rebuild is told about.
 const UNNAMED_MAX: usize = 8;
+/// For how long clients' word that a node is slow counts; then it is used
+/// like others again, and the next client finds out.
+const SLOW_FOR_MS: u64 = 300_000;
 /// A capacity that differs by less than one part in this many is the same.
 const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 
@@ -62,6 +66,10 @@ pub(super) struct Live {
     /// The last announcement under this id that was refused, and when.
     pub(super) refused: Option<(u64, String)>,
     pub(super) wants_inventory: bool,
+    /// Whether it can be connected to.
+    pub(super) reach: Reach,
+    /// Until when clients' word that it is slow counts.
+    pub(super) slow_until_ms: u64,
 }
 
 impl Members {
@@ -95,6 +103,23 @@ impl Members {
     /// What is known of a node.
     pub(super) fn state(&self, node: NodeIndex, now_ms: u64) -> NodeState {
         self.live.get(&node).map_or(NodeState::Unknown, |live| live.health.state(now_ms))
+    }
+
+    /// True while clients find a node much slower than others.
+    pub(super) fn is_slow(&self, node: NodeIndex, now_ms: u64) -> bool {
+        self.live.get(&node).is_some_and(|live| live.is_slow(now_ms))
+    }
+
+    /// The nodes that clients find much slower than others.
+    pub(super) fn slow(&self, now_ms: u64) -> BTreeSet<NodeIndex> {
+        self.live.iter().filter(|(_, live)| live.is_slow(now_ms)).map(|(index, _)| *index).collect()
+    }
+
+    /// Notes how fast clients find a node.
+    pub(super) fn note_speed(&mut self, node: NodeIndex, is_slow: bool, now_ms: u64) {
+        if let Some(live) = self.live.get_mut(&node) {
+            live.slow_until_ms = if is_slow { now_ms.saturating_add(SLOW_FOR_MS) } else { 0 };
+        }
     }
 
     /// What is known of a copy.
@@ -235,7 +260,14 @@ impl Live {
             refuses: None,
             refused: None,
             wants_inventory: false,
+            reach: Reach::default(),
+            slow_until_ms: 0,
         }
+    }
+
+    /// True while clients find the node much slower than others.
+    pub(super) fn is_slow(&self, now_ms: u64) -> bool {
+        now_ms < self.slow_until_ms
     }
 }
 
@@ -323,6 +355,7 @@ impl Coordinator {
             if info.cluster.is_none() {
                 self.register(info, Some(heartbeat.space)).await?;
             }
+            self.note_spoken(info);
             self.adopt_soon(info.address.clone());
             return Ok(self.reply(0, None));
         }
@@ -347,6 +380,20 @@ impl Coordinator {
         drop(state);
         let answer = self.renew_lease(index, session, heartbeat.confirms);
         Ok(self.reply(answer, known_version))
+    }
+
+    /// Notes that a member speaks that was not adopted yet.
+    fn note_spoken(&self, info: &NodeInfo) {
+        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
+        let Some(member) = known.filter(|member| member.folder == info.folder) else { return };
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        if let Some(live) = state.members.live.get_mut(&member.index) {
+            live.reach.note_spoken(now_ms, info.session);
+            if live.reach.cut_off().is_some() {
+                live.health.heard(now_ms, info.session);
+            }
+        }
     }
 
     fn reply(&self, answer: u64, known_version: Option<u64>) -> HeartbeatReply {
@@ -429,7 +476,10 @@ impl Coordinator {
         }
         let live =
             state.members.live.entry(index).or_insert_with(|| Live::new(now_ms, &info.address));
-        live.address.clone_from(&info.address);
+        if live.address != info.address {
+            live.address.clone_from(&info.address);
+            live.reach = Reach::default();
+        }
         Ok(index)
     }
 

@@ -27,6 +27,7 @@ mod namespace;
 mod numbers;
 mod process;
 mod put;
+mod reach;
 mod read;
 mod request;
 mod rescue;

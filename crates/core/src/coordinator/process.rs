@@ -15,8 +15,9 @@ use super::role::{Coordinator, CoordinatorStartError, Ended};
 use super::settings::CoordinatorSettings;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, FileMap,
-    Heartbeat, HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename,
-    Rescued, Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
+    Heartbeat, HeartbeatReply, List, ListPage, ListUnknown, Lookup, NodeReport, Place, Remove,
+    Removed, Rename, Rescued, Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant,
+    Usage,
 };
 use crate::catalog::Catalog;
 use crate::env::{self, Env, Work};
@@ -192,6 +193,10 @@ impl CoordinatorService for CoordinatorProcess {
 
     async fn report_bad(&self, report: BadCopy) -> Result<()> {
         self.leadership().report_bad(report).await
+    }
+
+    async fn report_nodes(&self, reports: Vec<NodeReport>) -> Result<()> {
+        self.leadership().report_nodes(reports).await
     }
 
     async fn list_unknown(&self, request: ListUnknown) -> Result<UnknownPage> {

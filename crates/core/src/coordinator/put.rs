@@ -126,15 +126,19 @@ impl Coordinator {
 
     /// Places stripe `number`, the next one, with `data` data chunks.
     async fn place_stripe(&self, upload: FileId, number: u32, data: u8) -> Result<StripePlacement> {
-        let (policy, is_strict, allow_unsafe, chunk_bytes, failed) = {
+        let (policy, is_strict, allow_unsafe, chunk_bytes, failed, slow) = {
             let now_ms = self.now_ms();
             let mut state = self.state();
+            let mut slow = state.members.slow(now_ms);
             let upload = state.uploads.touch(upload, now_ms)?;
+            slow.extend(&upload.slow);
             let (is_strict, allow_unsafe) = (
                 upload.request.is_strict && !is_planted(Mutant::StrictIsNotStrict),
                 upload.request.allow_unsafe || self.settings.allow_unsafe,
             );
-            (upload.policy, is_strict, allow_unsafe, upload.chunk_bytes(), failed_nodes(upload))
+            let failed = failed_nodes(upload);
+            slow.extend(&failed);
+            (upload.policy, is_strict, allow_unsafe, upload.chunk_bytes(), failed, slow)
         };
         let coding = policy.coding;
         if data == 0 || data > coding.data {
@@ -156,7 +160,7 @@ impl Coordinator {
             }
             PlacementStrategy::Ring => first_handle.0,
         };
-        let choose = |excluded: &BTreeSet<NodeIndex>| {
+        let choose = |excluded: &BTreeSet<NodeIndex>, is_strict: bool| {
             placement::choose(&PlacementRequest {
                 strategy,
                 candidates: &candidates,
@@ -169,13 +173,16 @@ impl Coordinator {
                 is_strict,
             })
         };
-        // What failed this client may still be better than nothing.
-        let mut layout: Layout = choose(&failed).or_else(|_| choose(&BTreeSet::new()))?;
+        // Slow nodes are passed over where that costs no copy. What failed
+        // this client may still be better than nothing.
+        let mut layout: Layout = choose(&slow, true)
+            .or_else(|_| choose(&failed, is_strict))
+            .or_else(|_| choose(&BTreeSet::new(), is_strict))?;
         if self.env.is_hard(HardPlace::WorstPlacement) {
             // Without the first choice: worse, and complete all the same.
             let mut passed_over = failed.clone();
             passed_over.extend(layout.copies.iter().flatten().next());
-            let other = choose(&passed_over).ok();
+            let other = choose(&passed_over, is_strict).ok();
             let is_complete = |other: &Layout| other.copies_missing <= layout.copies_missing;
             layout = other.filter(is_complete).unwrap_or(layout);
         }
@@ -212,12 +219,18 @@ impl Coordinator {
         let now_ms = self.now_ms();
         let chosen = {
             let mut state = self.state();
+            let slow = state.members.slow(now_ms);
             let upload = state.uploads.touch(request.upload, now_ms)?;
-            *upload.failed.entry(failed).or_default() += 1;
+            match request.is_slow {
+                true => drop(upload.slow.insert(failed)),
+                false => *upload.failed.entry(failed).or_default() += 1,
+            }
             // One failure is enough here: another node is as near.
-            let excluded: BTreeSet<NodeIndex> = upload.failed.keys().copied().collect();
+            let unwanted = upload.failed.keys().chain(&upload.slow).copied();
+            let excluded: BTreeSet<NodeIndex> = unwanted.chain(slow).collect();
             let (chunk_bytes, policy) = (upload.chunk_bytes(), upload.policy);
             let (stripe, slot) = upload.open_chunk(request.handle)?;
+            let before = stripe.targets[slot].clone();
             stripe.targets[slot].retain(|node| *node != failed);
             let chosen = placement::choose_one(&OneRequest {
                 candidates: &candidates,
@@ -234,6 +247,9 @@ impl Coordinator {
             stripe.targets[slot].extend(chosen);
             if chosen.is_some() {
                 reached(Mark::WriteRetargeted);
+            } else if request.is_slow {
+                // It goes on where it is.
+                stripe.targets[slot] = before;
             }
             chosen
         };

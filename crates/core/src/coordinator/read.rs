@@ -263,6 +263,7 @@ fn map(catalog: &Catalog, state: &State, stripe: &StripeRecord, now_ms: u64) -> 
                 address: member.address.clone(),
                 state: state.members.state(*index, now_ms),
                 presence: state.members.copy_state(*index, handle),
+                is_slow: state.members.is_slow(*index, now_ms),
             })
         };
         let mut copies: Vec<CopyAt> = chunk.copies.iter().filter_map(copy).collect();

@@ -18,9 +18,9 @@ use super::trim::Trimming;
 use super::upload::Uploads;
 use crate::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, Context, CoordinatorService, Error,
-    FileMap, Heartbeat, HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Promise,
-    Remove, Removed, Rename, Rescued, Result, Retarget, StripePlacement, Target, UnknownPage,
-    UploadGrant, Usage,
+    FileMap, Heartbeat, HeartbeatReply, List, ListPage, ListUnknown, Lookup, NodeReport, Place,
+    Promise, Remove, Removed, Rename, Rescued, Result, Retarget, StripePlacement, Target,
+    UnknownPage, UploadGrant, Usage,
 };
 use crate::catalog::{Catalog, Command, RunRecord};
 use crate::env::{self, Env, Work};
@@ -175,7 +175,7 @@ impl Coordinator {
     pub(super) async fn lead(self: Arc<Self>) -> Ended {
         let background = futures_util::future::join4(
             self.clone().watch_for_stalls(),
-            self.clone().pull_inventories(),
+            futures_util::future::join(self.clone().pull_inventories(), self.clone().call_back()),
             futures_util::future::join(self.clone().look_over(), self.clone().mend()),
             futures_util::future::join4(
                 self.clone().sweep(),
@@ -329,5 +329,9 @@ impl CoordinatorService for Coordinator {
 
     async fn rescue(&self, folder: String) -> Result<Rescued> {
         self.rescue_catalog(folder).await
+    }
+
+    async fn report_nodes(&self, reports: Vec<NodeReport>) -> Result<()> {
+        self.note_reports(reports)
     }
 }

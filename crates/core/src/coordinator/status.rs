@@ -216,7 +216,7 @@ fn node_known(member: &MemberRecord, live: Option<&Live>, now_ms: u64) -> NodeKn
         gone_for_ms: gone_since_ms.map(|since_ms| now_ms.saturating_sub(since_ms)),
         trouble: live.and_then(|live| live.trouble.clone()),
         refuses: live.and_then(|live| live.refuses.clone()),
-        cut_off: None,
+        cut_off: live.and_then(|live| live.reach.cut_off()),
         refused: live.and_then(|live| shown_refusal(live, now_ms)),
     }
 }
@@ -247,6 +247,8 @@ fn node_status(
         version: live.map(|live| live.version.clone()).unwrap_or_default(),
         trouble: live
             .and_then(|live| live.trouble.clone().or_else(|| live.refuses.clone()))
+            .or_else(|| live.and_then(|live| live.reach.cut_off()))
             .or(refused),
+        is_slow: live.is_some_and(|live| live.is_slow(now_ms)),
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Upload {
     pub(crate) created_ms: u64,
     /// Nodes that the client could not write to, and how often it said so.
     pub(crate) failed: BTreeMap<NodeIndex, u32>,
+    /// Nodes that it found slow.
+    pub(crate) slow: BTreeSet<NodeIndex>,
     /// The longest chunk of the stripes asked for last, where that is known.
     pub(crate) chunk_bytes_max: Option<u64>,
     last_used_ms: u64,
@@ -79,6 +81,7 @@ impl Uploads {
             policy,
             created_ms,
             failed: BTreeMap::new(),
+            slow: BTreeSet::new(),
             chunk_bytes_max: None,
             last_used_ms: now_ms,
             next_index: 0,

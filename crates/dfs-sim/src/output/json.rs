@@ -115,6 +115,7 @@ pub(crate) fn node(node: &NodeStatus, now_ms: u64) -> Value {
         "quarantined": node.quarantined,
         "version": node.version,
         "trouble": node.trouble,
+        "slow": node.is_slow,
     })
 }
 

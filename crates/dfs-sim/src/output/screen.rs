@@ -162,7 +162,8 @@ pub(crate) fn node_table(nodes: &[NodeStatus]) -> Grid {
             || "never".to_owned(),
             |ago| format!("{} ago", time::span(Duration::from_millis(ago))),
         );
-        let state = json::node_state(node.state).to_owned();
+        let slow = if node.is_slow { ", slow" } else { "" };
+        let state = format!("{}{slow}", json::node_state(node.state));
         let mut row = vec![node.id.to_string(), state, heard, node.address.clone()];
         row.extend(has_zones.then(|| node.zone.clone().unwrap_or_else(|| "-".into())));
         row.extend([

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dfs_core::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
-    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Rescued,
-    Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
+    HeartbeatReply, List, ListPage, ListUnknown, Lookup, NodeReport, Place, Remove, Removed,
+    Rename, Rescued, Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
 };
 use dfs_core::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, SessionId};
 
@@ -123,5 +123,9 @@ impl CoordinatorService for CoordinatorLink {
 
     async fn rescue(&self, folder: String) -> Result<Rescued> {
         self.ask("rescue", |to: Service| async move { to.rescue(folder).await }).await
+    }
+
+    async fn report_nodes(&self, reports: Vec<NodeReport>) -> Result<()> {
+        self.ask("report_nodes", |to: Service| async move { to.report_nodes(reports).await }).await
     }
 }

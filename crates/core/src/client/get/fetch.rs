@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Reading;
 use super::map::handle_of;
@@ -18,9 +18,19 @@ use super::ranking::Origin;
 use crate::api::{
     ChunkRead, CopyAt, Error, FrameStream, Kind, NodeService, ReadRequest, Result, StripeMap,
 };
-use crate::data::frame;
+use crate::client::pace::Way;
+use crate::data::frame::{self, FRAME_SIZE};
+use crate::id::NodeId;
 use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 
+/// A wait is unusual, and another source is asked as well, when it is so many
+/// times as long as with the other nodes.
+const UNUSUAL_FACTOR: u32 = 8;
+/// No wait shorter than this is unusual.
+const UNUSUAL_MIN: Duration = Duration::from_millis(200);
+/// A frame that takes no longer than this is no sign of a slow node.
+const FAST_ENOUGH: Duration = Duration::from_millis(10);
 /// A mid-stream pause of so many times `hedge_after` is one too long, where
 /// there is somebody else to ask.
 const PAUSES_MAX: u32 = 4;
@@ -68,6 +78,115 @@ pub(super) fn patience(reading: &Reading<'_>, has_others: bool) -> Duration {
     if has_others { hasty.min(settings.stall_after) } else { settings.stall_after }
 }
 
+/// How long a frame of `node` may take before another source is asked as
+/// well. That depends on how long the other nodes take.
+pub(super) fn hedge_after(reading: &Reading<'_>, node: Option<&NodeId>) -> Duration {
+    let longest = reading.client.settings.hedge_after;
+    let expected = |node| reading.client.paces.expected(Way::Read, node, FRAME_SIZE);
+    match node.and_then(expected) {
+        // With a narrow line all nodes are slow, and asking twice makes it
+        // worse.
+        Some(expected) if expected > longest => expected.saturating_mul(2),
+        Some(expected) => (expected * UNUSUAL_FACTOR).clamp(UNUSUAL_MIN.min(longest), longest),
+        None => longest,
+    }
+}
+
+/// How far one stream has fallen behind what the other nodes would take.
+pub(super) struct Lag {
+    node: Option<NodeId>,
+    waited: Duration,
+    expected: Duration,
+    /// The shortest wait for a frame so far.
+    fastest: Option<Duration>,
+    /// Another source is asked when the stream is so far behind.
+    allowed: Duration,
+}
+
+/// The next frame of a source, or another source that was faster.
+pub(super) enum Next<'a> {
+    Frame(Result<Bytes>),
+    Overtaken(Box<Opened<'a>>),
+}
+
+impl Lag {
+    pub(super) fn of(reading: &Reading<'_>, origin: &Origin) -> Self {
+        let node = match origin {
+            Origin::Copy(copy) => Some(copy.node.clone()),
+            Origin::Parity => None,
+        };
+        let allowed = hedge_after(reading, node.as_ref());
+        let (waited, expected) = (Duration::ZERO, Duration::ZERO);
+        Self { node, waited, expected, fastest: None, allowed }
+    }
+
+    /// Waits for the next frame. A stream that falls too far behind its peers
+    /// is raced against the next of `origins`; what was overtaken is noted as
+    /// slow.
+    pub(super) async fn next<'a>(
+        &mut self,
+        reading: &'a Reading<'a>,
+        source: (&Origin, &mut Frames<'a>),
+        wanted: (&Arc<StripeMap>, usize, Range<u32>),
+        origins: &mut VecDeque<Origin>,
+    ) -> Next<'a> {
+        let (origin, frames) = source;
+        let (map, slot, range) = wanted;
+        let started = Instant::now();
+        let patience = patience(reading, !origins.is_empty());
+        let behind = self.waited.saturating_sub(self.expected);
+        let limit = self.allowed.saturating_sub(behind);
+        let mut waiting = std::pin::pin!(frames.next(patience));
+        let may_hedge = !origins.is_empty() && !is_planted(Mutant::HedgeFirstFrameOnly);
+        let read = tokio::select! {
+            biased;
+            read = &mut waiting => Some(read),
+            () = sleep(limit), if may_hedge => None,
+        };
+        if let Some(read) = read {
+            self.note(reading, started.elapsed(), &read);
+            return Next::Frame(read);
+        }
+        let mut others = origins.clone();
+        let opened = tokio::select! {
+            biased;
+            read = &mut waiting => {
+                // It was worth waiting for: the next race begins later.
+                self.allowed = self.allowed.saturating_mul(2) + started.elapsed();
+                self.note(reading, started.elapsed(), &read);
+                return Next::Frame(read);
+            }
+            opened = open(reading, map, slot, range, &mut others) => opened,
+        };
+        let Some(opened) = opened else {
+            let read = waiting.await;
+            self.note(reading, started.elapsed(), &read);
+            return Next::Frame(read);
+        };
+        if let Some(node) = &self.node {
+            reading.findings.note_slow(node);
+            reading.client.paces.note(Way::Read, node, 0, started.elapsed());
+        }
+        reached(Mark::ReadOvertaken);
+        // Still the last resort.
+        others.push_back(origin.clone());
+        *origins = others;
+        Next::Overtaken(Box::new(opened))
+    }
+
+    fn note(&mut self, reading: &Reading<'_>, waited: Duration, read: &Result<Bytes>) {
+        let (Some(node), Ok(frame)) = (&self.node, read) else { return };
+        let paces = &reading.client.paces;
+        self.waited += waited;
+        // Where no other node is known, the stream is compared with itself.
+        let fastest = self.fastest.unwrap_or(waited).min(waited);
+        self.fastest = Some(fastest);
+        let expected = paces.expected(Way::Read, node, frame.len());
+        self.expected += expected.unwrap_or(fastest.max(FAST_ENOUGH).min(waited));
+        paces.note(Way::Read, node, frame.len(), waited);
+    }
+}
+
 /// Opens the first of `origins` that gives a frame of chunk `slot`. When one
 /// fails, the next is asked at once; when one is slow, the next is asked as
 /// well. Those that were tried are taken off `origins`.
@@ -79,14 +198,18 @@ pub(super) async fn open<'a>(
     origins: &mut VecDeque<Origin>,
 ) -> Option<Opened<'a>> {
     let handle = handle_of(map, slot);
-    let mut asked: Vec<Origin> = Vec::new();
+    let mut asked: Vec<(Origin, Instant)> = Vec::new();
     let mut racing = FuturesUnordered::new();
     let mut ask_next = true;
+    let mut patience = reading.client.settings.hedge_after;
     loop {
         if std::mem::take(&mut ask_next)
             && let Some(origin) = origins.pop_front()
         {
-            asked.push(origin.clone());
+            if let Origin::Copy(copy) = &origin {
+                patience = hedge_after(reading, Some(&copy.node));
+            }
+            asked.push((origin.clone(), Instant::now()));
             racing.push(open_one(reading, map.clone(), slot, frames.clone(), origin));
         }
         if racing.is_empty() {
@@ -107,14 +230,14 @@ pub(super) async fn open<'a>(
                         reading.findings.note(handle, &copy.node, &error);
                     }
                     tracing::debug!(chunk = %handle, ?origin, %error, "a source failed");
-                    asked.retain(|other| *other != origin);
+                    asked.retain(|(other, _)| *other != origin);
                     if !origins.is_empty() {
                         reached(Mark::ReadFailedOver);
                     }
                     ask_next = true;
                 }
             },
-            () = sleep(reading.client.settings.hedge_after), if !origins.is_empty() => {
+            () = sleep(patience), if !origins.is_empty() => {
                 reached(Mark::ReadHedged);
                 ask_next = true;
             }
@@ -123,10 +246,11 @@ pub(super) async fn open<'a>(
 }
 
 /// Those that were asked before the winner and have not answered are slow.
-fn note_overtaken(reading: &Reading<'_>, asked: &[Origin], winner: &Origin) {
-    for origin in asked.iter().take_while(|origin| *origin != winner) {
+fn note_overtaken(reading: &Reading<'_>, asked: &[(Origin, Instant)], winner: &Origin) {
+    for (origin, since) in asked.iter().take_while(|(origin, _)| origin != winner) {
         if let Origin::Copy(copy) = origin {
-            reading.findings.note_slow(&copy.node);
+            reading.findings.note_silent(&copy.node);
+            reading.client.paces.note(Way::Read, &copy.node, 0, since.elapsed());
         }
     }
     if let Origin::Copy(copy) = winner {
@@ -141,6 +265,7 @@ async fn open_one<'a>(
     frames: Range<u32>,
     origin: Origin,
 ) -> (Origin, Result<Opened<'a>>) {
+    let started = Instant::now();
     let opened = match &origin {
         Origin::Copy(copy) => open_copy(reading, &map, slot, copy, frames).await.map(Frames::Copy),
         Origin::Parity => ParityReader::open(reading, map, slot, frames)
@@ -154,6 +279,9 @@ async fn open_one<'a>(
         }
         Err(error) => Err(error),
     };
+    if let (Origin::Copy(copy), Ok((first, _))) = (&origin, &first) {
+        reading.client.paces.note(Way::Read, &copy.node, first.len(), started.elapsed());
+    }
     let opened = first.map(|(first, frames)| Opened { origin: origin.clone(), first, frames });
     (origin, opened)
 }

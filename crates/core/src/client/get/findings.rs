@@ -1,10 +1,11 @@
 //! What one get has found out about nodes and copies.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::{BadCopy, Error, Kind};
 use crate::client::NOTES_MAX;
+use crate::client::pace::{Paces, Way};
 use crate::id::{Handle, NodeId};
 
 /// Troubles met so far, shared by all lanes: who failed one chunk is asked
@@ -12,6 +13,8 @@ use crate::id::{Handle, NodeId};
 #[derive(Default)]
 pub(super) struct Findings {
     found: Mutex<Found>,
+    /// Measured by all transfers of this client.
+    paces: Arc<Paces>,
 }
 
 #[derive(Default)]
@@ -26,11 +29,18 @@ struct Found {
 pub(super) enum NodeTrouble {
     /// It answers, later than others.
     Slow,
+    /// Others answered before it, and it has not answered yet.
+    Silent,
     /// It did not answer, or broke off.
     Failed(String),
 }
 
 impl Findings {
+    /// Nothing found yet.
+    pub(super) fn new(paces: Arc<Paces>) -> Self {
+        Self { found: Mutex::default(), paces }
+    }
+
     /// Takes note of why a copy could not be read.
     pub(super) fn note(&self, handle: Handle, node: &NodeId, error: &Error) {
         let mut found = self.found();
@@ -63,17 +73,43 @@ impl Findings {
         self.found().nodes.entry(node.clone()).or_insert(NodeTrouble::Slow);
     }
 
+    /// Takes note of a node that did not answer before others did.
+    pub(super) fn note_silent(&self, node: &NodeId) {
+        self.found().nodes.entry(node.clone()).or_insert(NodeTrouble::Silent);
+    }
+
     /// A node answered as it should.
     pub(super) fn note_good(&self, node: &NodeId) {
         let mut found = self.found();
-        if let Some(NodeTrouble::Failed(_)) = found.nodes.get(node) {
-            found.nodes.remove(node);
+        match found.nodes.get(node) {
+            Some(NodeTrouble::Failed(_)) => drop(found.nodes.remove(node)),
+            Some(NodeTrouble::Silent) => {
+                found.nodes.insert(node.clone(), NodeTrouble::Slow);
+            }
+            Some(NodeTrouble::Slow) | None => {}
         }
     }
 
     /// How `node` let this get down so far.
     pub(super) fn node(&self, node: &NodeId) -> Option<NodeTrouble> {
         self.found().nodes.get(node).cloned()
+    }
+
+    /// Returns whether `node` gives frames much slower than others do, where
+    /// this client has measured it.
+    pub(super) fn is_slow(&self, node: &NodeId) -> Option<bool> {
+        self.paces.judge(Way::Read, node)
+    }
+
+    /// The nodes that could not be read from, and why.
+    pub(super) fn unreachable(&self) -> Vec<(NodeId, String)> {
+        let found = self.found();
+        let failed = found.nodes.iter().filter_map(|(node, trouble)| match trouble {
+            NodeTrouble::Failed(reason) => Some((node.clone(), reason.clone())),
+            NodeTrouble::Silent => Some((node.clone(), "it did not answer in time".to_owned())),
+            NodeTrouble::Slow => None,
+        });
+        failed.collect()
     }
 
     /// Why this copy is not to be used.

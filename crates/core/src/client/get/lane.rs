@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Reading;
 use super::deliver::Piece;
-use super::fetch::{self, Frames, Opened};
+use super::fetch::{self, Frames, Lag, Next, Opened};
 use super::map::{self, ChunkTask};
 use super::ranking::{self, Origin};
 use crate::api::{CopyState, Error, Kind, NodeState};
@@ -153,7 +153,7 @@ impl<'a> Lane<'a> {
             let map = self.task.map.clone();
             let opened = fetch::open(reading, &map, self.task.slot, frames, &mut origins).await;
             let Some(opened) = opened else { return Ok(false) };
-            match self.hand_on(opened, run.end, &mut room, !origins.is_empty()).await {
+            match self.hand_on(opened, run.end, &mut room, &mut origins).await {
                 Ok(()) | Err(Broken::Source) => {}
                 Err(Broken::Fatal(error)) => return Err(error),
                 Err(Broken::Digest) => {
@@ -165,21 +165,34 @@ impl<'a> Lane<'a> {
         Ok(true)
     }
 
-    /// Checks and hands on the frames of one source up to `end`.
+    /// Checks and hands on frames up to `end`, of one source or of another
+    /// that overtakes it.
     async fn hand_on(
         &mut self,
         opened: Opened<'a>,
         end: u32,
         room: &mut OwnedSemaphorePermit,
-        has_others: bool,
+        origins: &mut VecDeque<Origin>,
     ) -> Result<(), Broken> {
-        let Opened { origin, first, mut frames } = opened;
-        let patience = fetch::patience(self.reading, has_others);
+        let Opened { mut origin, first, mut frames } = opened;
+        let mut lag = Lag::of(self.reading, &origin);
         let mut first = Some(first);
         while self.next < end {
             let read = match first.take() {
                 Some(first) => Ok(first),
-                None => frames.next(patience).await,
+                None => {
+                    let map = self.task.map.clone();
+                    let wanted = (&map, self.task.slot, self.next..end);
+                    match lag.next(self.reading, (&origin, &mut frames), wanted, origins).await {
+                        Next::Frame(read) => read,
+                        Next::Overtaken(other) => {
+                            let other = *other;
+                            (origin, frames) = (other.origin, other.frames);
+                            lag = Lag::of(self.reading, &origin);
+                            Ok(other.first)
+                        }
+                    }
+                }
             };
             let checked = match read {
                 Ok(stored) => self.open_frame(stored).await,

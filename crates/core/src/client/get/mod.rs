@@ -10,6 +10,7 @@ mod ranking;
 
 pub use ranking::first_choice;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use self::map::Pages;
 use super::window::{GetWindow, PARITY_FRAMES_MAX};
 use super::{ChunkNote, Client, ClientError, GetSummary, NOTES_MAX, NoteHow, Progress, Sink};
 use crate::api::{BadCopy, FileInfo, FileMap};
-use crate::id::ClusterId;
+use crate::id::{ClusterId, NodeId};
 use crate::name::FileName;
 
 /// What all lanes of one get share.
@@ -37,6 +38,8 @@ struct Reading<'a> {
     findings: Findings,
     /// Frames that degraded reads may hold.
     parity_frames: Semaphore,
+    /// Nodes that the coordinator takes for slow.
+    slow: BTreeSet<NodeId>,
     /// Whether bytes that were handed on can still be replaced.
     is_ordered: bool,
 }
@@ -59,8 +62,9 @@ pub(super) async fn get(
         progress,
         info: first.info.clone(),
         cluster: first.context.cluster,
-        findings: Findings::default(),
+        findings: Findings::new(client.paces.clone()),
         parity_frames: Semaphore::new(PARITY_FRAMES_MAX as usize),
+        slow: slow_in(&first),
         is_ordered: sink.is_ordered(),
     };
     let may_be_old = first.may_be_old;
@@ -68,7 +72,15 @@ pub(super) async fn get(
     let read = read(&reading, pages, sink).await;
     let bad = reading.findings.take_bad();
     report(client, &bad).await;
+    client.tell_of_nodes(&reading.slow, reading.findings.unreachable()).await;
     Ok(GetSummary { may_be_old, ..read?.into_summary(reading.info, bytes, bad) })
+}
+
+/// The nodes of a page that the coordinator takes for slow.
+fn slow_in(page: &FileMap) -> BTreeSet<NodeId> {
+    let chunks = page.stripes.iter().flat_map(|stripe| &stripe.chunks);
+    let copies = chunks.flat_map(|chunk| &chunk.copies);
+    copies.filter(|copy| copy.is_slow).map(|copy| copy.node.clone()).collect()
 }
 
 /// Reads all chunks and hands their bytes to `sink`, both at once.

@@ -1,19 +1,26 @@
 //! A chunk that no copy gives, rebuilt row by row from the others of its
 //! stripe: one frame costs as many frames as the stripe has data chunks.
+//!
+//! Any K of the other chunks do. So a source that is late costs a short wait,
+//! and then another chunk of the stripe is read beside it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, sleep};
 
 use super::Reading;
-use super::fetch::{frames_of, next_of, open_copy, patience};
+use super::fetch::{frames_of, hedge_after, next_of, open_copy, patience};
 use super::map::{handle_of, position_of};
 use super::ranking;
 use crate::api::{CopyAt, Error, FrameStream, Kind, Result, StripeMap};
+use crate::client::pace::Way;
 use crate::client::window::PARITY_FRAMES_MAX;
 use crate::data::stripe::{self, RowAt, StripeError, sources_needed};
 use crate::env::{self, Work};
@@ -36,6 +43,17 @@ pub(super) struct ParityReader<'a> {
     nodes: Vec<NodeId>,
     _room: SemaphorePermit<'a>,
 }
+
+/// A source that is to be asked for a row.
+struct Chosen {
+    slot: usize,
+    copy: CopyAt,
+    /// Its stream, where one is open at that row.
+    frames: Option<FrameStream>,
+}
+
+/// The sources that are asked for one row.
+type Asking<'a> = FuturesUnordered<BoxFuture<'a, (usize, CopyAt, Result<(Bytes, FrameStream)>)>>;
 
 /// One other chunk of the stripe being read.
 struct Source {
@@ -99,30 +117,86 @@ impl<'a> ParityReader<'a> {
         }
     }
 
-    /// Reads frames of row `row` until there are enough of them.
+    /// Reads frames of row `row` until there are enough of them. While some
+    /// are late, spare chunks of the stripe are asked as well.
     async fn gather(&mut self, row: u32, have: &mut BTreeMap<usize, Bytes>) -> Result<()> {
+        let reading = self.reading;
+        let mut asking: Asking<'a> = FuturesUnordered::new();
+        let mut asked: BTreeMap<usize, CopyAt> = BTreeMap::new();
+        let mut hedges = 0;
         loop {
             let missing = self.needed(row).saturating_sub(have.len());
             if missing == 0 {
-                return Ok(());
+                break;
             }
-            self.activate(row, missing, have).await?;
-            let patience = patience(self.reading, !self.spare.is_empty());
-            let reads = self
-                .active
-                .iter_mut()
-                .filter(|(slot, _)| !have.contains_key(slot))
-                .map(|(slot, source)| async move {
-                    (*slot, next_of(&mut source.frames, patience).await)
-                });
-            for (slot, read) in join_all(reads).await {
-                match read {
-                    Ok(stored) => {
-                        have.insert(slot, stored);
+            while asking.len() < missing + hedges {
+                let Some(source) = self.next_source(row, have, &asked) else { break };
+                asked.insert(source.slot, source.copy.clone());
+                asking.push(Box::pin(self.ask(row, source)));
+            }
+            if asking.len() < missing {
+                return Err(self.too_few(row, have.len() + asking.len()));
+            }
+            tokio::select! {
+                biased;
+                Some((slot, copy, read)) = asking.next() => {
+                    asked.remove(&slot);
+                    match read {
+                        Ok((stored, frames)) => {
+                            have.insert(slot, stored);
+                            if !self.nodes.contains(&copy.node) {
+                                self.nodes.push(copy.node.clone());
+                            }
+                            self.active.insert(slot, Source { copy, frames });
+                        }
+                        Err(error) => self.note(slot, &copy, &error),
                     }
-                    Err(error) => self.drop_source(slot, &error),
                 }
+                () = sleep(hedge_after(reading, None)), if hedges < self.spare.len() => hedges += 1,
             }
+        }
+        // What is late is the last resort from now on. A stream that was not
+        // asked for this row stands at it, and must not give it as the next.
+        for (slot, copy) in asked {
+            reading.findings.note_silent(&copy.node);
+            self.spare.push_back((slot, copy));
+        }
+        let idle: Vec<usize> =
+            self.active.keys().copied().filter(|slot| !have.contains_key(slot)).collect();
+        for slot in idle {
+            if let Some(source) = self.active.remove(&slot) {
+                self.spare.push_front((slot, source.copy));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the frame of row `row` of one source.
+    fn ask(
+        &self,
+        row: u32,
+        source: Chosen,
+    ) -> impl Future<Output = (usize, CopyAt, Result<(Bytes, FrameStream)>)> + Send + use<'a> {
+        let (reading, map) = (self.reading, self.map.clone());
+        let range = row..self.frames.end;
+        let patience = patience(reading, !self.spare.is_empty());
+        async move {
+            let Chosen { slot, copy, frames } = source;
+            let started = Instant::now();
+            let read = async {
+                let mut frames = match frames {
+                    Some(frames) => frames,
+                    None => open_copy(reading, &map, slot, &copy, range).await?,
+                };
+                let stored = next_of(&mut frames, patience).await?;
+                Ok((stored, frames))
+            };
+            let read = read.await;
+            if let Ok((stored, _)) = &read {
+                let waited = started.elapsed();
+                reading.client.paces.note(Way::Read, &copy.node, stored.len(), waited);
+            }
+            (slot, copy, read)
         }
     }
 
@@ -136,66 +210,25 @@ impl<'a> ParityReader<'a> {
         sources_needed(self.map.shape).saturating_sub(known)
     }
 
-    /// Opens streams until `missing` of them can give a frame of row `row`.
-    async fn activate(
+    /// Takes a source for row `row`: a stream that stands there, else the best
+    /// spare copy of a chunk that has such a row and is not being read.
+    fn next_source(
         &mut self,
         row: u32,
-        missing: usize,
         have: &BTreeMap<usize, Bytes>,
-    ) -> Result<()> {
-        // A source whose chunk ends before this row has no more to give.
-        let map = self.map.clone();
-        self.active.retain(|slot, _| frames_of(&map, *slot) > row);
-        loop {
-            let giving = self.active.keys().filter(|slot| !have.contains_key(slot)).count();
-            let Some(more) = missing.checked_sub(giving).filter(|more| *more > 0) else {
-                return Ok(());
-            };
-            let chosen = self.choose(row, more);
-            if chosen.is_empty() {
-                return Err(self.too_few(row, have.len() + giving));
-            }
-            let range = row..self.frames.end;
-            let opens = chosen.into_iter().map(|(slot, copy)| {
-                let (reading, map, range) = (self.reading, &map, range.clone());
-                async move {
-                    let opened = open_copy(reading, map, slot, &copy, range).await;
-                    (slot, copy, opened)
-                }
-            });
-            for (slot, copy, opened) in join_all(opens).await {
-                match opened {
-                    Ok(frames) => {
-                        if !self.nodes.contains(&copy.node) {
-                            self.nodes.push(copy.node.clone());
-                        }
-                        self.active.insert(slot, Source { copy, frames });
-                    }
-                    Err(error) => self.note(slot, &copy, &error),
-                }
-            }
+        asked: &BTreeMap<usize, CopyAt>,
+    ) -> Option<Chosen> {
+        let is_free = |slot: usize, map: &StripeMap| {
+            !have.contains_key(&slot) && !asked.contains_key(&slot) && frames_of(map, slot) > row
+        };
+        let open = self.active.keys().copied().find(|slot| is_free(*slot, &self.map));
+        if let Some(slot) = open {
+            let Source { copy, frames } = self.active.remove(&slot)?;
+            return Some(Chosen { slot, copy, frames: Some(frames) });
         }
-    }
-
-    /// Takes up to `count` copies of different chunks that have row `row` and
-    /// are not being read.
-    fn choose(&mut self, row: u32, count: usize) -> Vec<(usize, CopyAt)> {
-        let mut chosen: Vec<(usize, CopyAt)> = Vec::new();
-        let mut passed = VecDeque::new();
-        while chosen.len() < count
-            && let Some((slot, copy)) = self.spare.pop_front()
-        {
-            let is_taken =
-                self.active.contains_key(&slot) || chosen.iter().any(|(other, _)| *other == slot);
-            if is_taken {
-                passed.push_back((slot, copy));
-            } else if frames_of(&self.map, slot) > row {
-                chosen.push((slot, copy));
-            }
-        }
-        passed.append(&mut self.spare);
-        self.spare = passed;
-        chosen
+        let place = self.spare.iter().position(|(slot, _)| is_free(*slot, &self.map))?;
+        let (slot, copy) = self.spare.remove(place)?;
+        Some(Chosen { slot, copy, frames: None })
     }
 
     // Streams may move between threads but not be shared: hence `&mut`.

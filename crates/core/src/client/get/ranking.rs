@@ -3,7 +3,8 @@
 //! Every chunk has a *first choice* among its copies that depends on its
 //! handle only, so that the chunks of a file are read from all their nodes.
 //! Health comes before it: a copy that is sure to answer, then one that may,
-//! then the rest of the stripe, then copies on nodes that are said to be away.
+//! then the rest of the stripe, then copies on nodes that are much slower than
+//! others, then those on nodes that are said to be away.
 
 use super::findings::{Findings, NodeTrouble};
 use super::map::handle_of;
@@ -104,13 +105,18 @@ fn rank(handle: Handle, copy: &CopyAt, findings: &Findings) -> Option<u8> {
     }
     Some(match copy.state {
         NodeState::Offline => 6,
-        NodeState::NoVolume | NodeState::CutOff => 4,
-        NodeState::Absent => 5,
-        _ if trouble == Some(NodeTrouble::Slow) => 3,
+        NodeState::NoVolume | NodeState::CutOff | NodeState::Absent => 5,
+        _ if is_slow(copy, findings) => 4,
+        _ if trouble.is_some() => 3,
         NodeState::Suspect => 2,
         NodeState::Unknown => 1,
         NodeState::Online => 0,
     })
+}
+
+/// What was measured here counts more than what others said.
+fn is_slow(copy: &CopyAt, findings: &Findings) -> bool {
+    findings.is_slow(&copy.node).unwrap_or(copy.is_slow)
 }
 
 /// Why a copy was not read, in words.
@@ -131,6 +137,7 @@ pub(super) fn reason(handle: Handle, copy: &CopyAt, findings: &Findings) -> Stri
         (_, NodeState::CutOff) => "the coordinator cannot connect to it".into(),
         (_, NodeState::Suspect) => "it missed heartbeats".into(),
         (_, NodeState::Unknown) => "it was not heard yet".into(),
+        (_, NodeState::Online) if is_slow(copy, findings) => "it is much slower than others".into(),
         (_, NodeState::Online) => "it was slow to answer".into(),
     }
 }
@@ -149,7 +156,7 @@ mod tests {
 
     fn copy(name: &str, state: NodeState) -> CopyAt {
         let address = format!("{name}:1");
-        CopyAt { node: node(name), address, state, presence: CopyState::Held }
+        CopyAt { node: node(name), address, state, presence: CopyState::Held, is_slow: false }
     }
 
     fn map(first_handle: u64, copies: Vec<CopyAt>) -> StripeMap {
@@ -209,6 +216,14 @@ mod tests {
         assert_eq!(order(&map, &findings), ["c", "parity", "a"]);
         assert_eq!(findings.take_bad().len(), 1);
         assert_eq!(reason(Handle(9), &copy("b", NodeState::Online), &findings), "flipped");
+    }
+
+    #[test]
+    fn a_node_that_others_found_slow_is_asked_after_parity() {
+        let mut copies = ["a", "b", "c"].map(|name| copy(name, NodeState::Online)).to_vec();
+        copies[0].is_slow = true;
+        let map = map(9, copies);
+        assert_eq!(order(&map, &Findings::default()), ["b", "c", "parity", "a"]);
     }
 
     #[test]

@@ -144,6 +144,7 @@ async fn attempt(
         written = write => written,
         lost = renew(&upload) => Err(lost),
     };
+    upload.tell_of_nodes().await;
     let checked = match written {
         Ok(written) => check(client, source, options, &written).await.map(|()| written),
         Err(error) => Err(error),

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 
-use super::copy::{ChunkWriter, send_whole};
+use super::copy::{ChunkWriter, Doubts, Settled, send_whole, settle};
 use super::row::{self, ParityLane, Row, StripeCut};
-use super::upload::{CopyFailure, PutError, Upload};
+use super::upload::{PutError, Upload};
 use crate::api::{Kind, SealedChunk, SealedStripe, StripePlacement, Target, WritePart};
 use crate::client::Progress;
 use crate::client::window::PutWindow;
@@ -32,43 +33,58 @@ pub(super) struct StripeWrite<'a> {
 }
 
 /// What one pass over a stripe came to.
-struct Pass {
+struct Pass<'a> {
     /// By slot, for those that were read or coded to their end.
     seals: Vec<(usize, ChunkSeal)>,
-    holders: Vec<(usize, NodeId)>,
-    failures: Vec<(usize, CopyFailure)>,
+    copies: Settled<'a>,
 }
 
-impl StripeWrite<'_> {
+impl<'a> StripeWrite<'a> {
     /// Writes all chunks of the stripe.
     pub(super) async fn run(self) -> Result<SealedStripe, PutError> {
         let chunks = self.placement.shape.chunks();
         let mut seals: Vec<Option<ChunkSeal>> = vec![None; chunks];
-        let mut holders: Vec<Vec<NodeId>> = vec![Vec::new(); chunks];
-        let mut open: Vec<(usize, Vec<Target>)> =
-            self.placement.targets.iter().cloned().enumerate().collect();
+        let at = (self.upload, &self.placement);
+        let mut held: Vec<(usize, NodeId)> = Vec::new();
+        let mut doubts = Doubts::none();
+        let mut open = self.upload.avoid(&self.placement).await?;
         for _ in 0..PASSES_MAX {
             let is_whole = seals.iter().any(Option::is_none);
-            let done = self.pass(is_whole, open).await?;
+            let wanted = slots(&open);
+            let done = doubts.race(at, self.pass(is_whole, open), wanted, &mut held).await;
+            // Late copies were faster than those that were sent anew.
+            let Some(done) = done else { break };
+            let done = done?;
             for (slot, seal) in done.seals {
                 if seals[slot].is_some_and(|before| before != seal) {
                     return Err(row::changed("it reads otherwise the second time"));
                 }
                 seals[slot] = Some(seal);
             }
-            for (slot, node) in done.holders {
-                holders[slot].push(node);
-            }
-            if done.failures.is_empty() {
+            held.extend(done.copies.holders);
+            doubts.add(done.copies.late);
+            if done.copies.failures.is_empty() {
                 break;
             }
-            open = self.upload.retarget(&self.placement, done.failures).await?;
+            open = self.upload.retarget(&self.placement, done.copies.failures).await?;
             if open.is_empty() {
                 break;
             }
         }
+        let is_needed = |held: &[(usize, NodeId)]| {
+            !self.upload.is_enough(self.placement.shape, &by_slot(chunks, held))
+        };
+        if !self.is_complete(&by_slot(chunks, &held)) {
+            doubts.wait(at, is_needed, &mut held).await;
+        }
+        let holders = by_slot(chunks, &held);
         self.upload.accept(&self.placement, self.placement.shape, &holders)?;
         self.sealed(seals, holders)
+    }
+
+    fn is_complete(&self, holders: &[Vec<NodeId>]) -> bool {
+        let planned = self.placement.targets.iter();
+        planned.zip(holders).all(|(targets, nodes)| nodes.len() >= targets.len())
     }
 
     fn sealed(
@@ -100,7 +116,7 @@ impl StripeWrite<'_> {
         &self,
         is_whole: bool,
         open: Vec<(usize, Vec<Target>)>,
-    ) -> Result<Pass, PutError> {
+    ) -> Result<Pass<'a>, PutError> {
         let shape = self.placement.shape;
         let data = usize::from(shape.data);
         let parity_lanes: Vec<ParityLane> = (data..shape.chunks())
@@ -113,12 +129,12 @@ impl StripeWrite<'_> {
         if self.cut.rows() == 1 {
             return self.send_row(is_whole, lanes, parity_lanes, open).await;
         }
-        let mut writers: Vec<Option<ChunkWriter>> = Vec::new();
+        let mut writers: Vec<Option<ChunkWriter<'a>>> = Vec::new();
         writers.resize_with(shape.chunks(), || None);
         for (slot, targets) in open.into_iter().filter(|(_, targets)| !targets.is_empty()) {
-            let header = self.upload.header(&self.placement, slot);
-            let queue_frames = self.window.queue_frames;
-            writers[slot] = Some(ChunkWriter::open(self.upload, &header, &targets, queue_frames));
+            let (upload, queue_frames) = (self.upload, self.window.queue_frames);
+            let writer = ChunkWriter::open(upload, &self.placement, slot, &targets, queue_frames);
+            writers[slot] = Some(writer);
         }
         self.stream_rows(is_whole, lanes, parity_lanes, writers).await
     }
@@ -130,7 +146,7 @@ impl StripeWrite<'_> {
         lanes: Vec<row::Lane>,
         parity_lanes: Vec<ParityLane>,
         open: Vec<(usize, Vec<Target>)>,
-    ) -> Result<Pass, PutError> {
+    ) -> Result<Pass<'a>, PutError> {
         let Row { lanes, mut frames, raw_bytes } =
             row::read_row(self.upload, &self.file, lanes, self.row(0)).await?;
         let parity_lanes = self.code(self.row(0), &mut frames, parity_lanes).await;
@@ -139,26 +155,22 @@ impl StripeWrite<'_> {
             let frame = frames.iter().find(|(of, _)| *of == slot).map(|(_, frame)| frame)?;
             Some((frame, seals.iter().find(|(of, _)| *of == slot).map(|(_, seal)| *seal)?))
         };
-        let sends = open.iter().filter_map(|(slot, targets)| {
-            let (frame, seal) = chunk(*slot)?;
-            let header = self.upload.header(&self.placement, *slot);
-            Some(targets.iter().map(move |target| {
-                let sending = send_whole(self.upload, header.clone(), target, frame.clone(), seal);
-                async move { (*slot, target.node.clone(), sending.await) }
-            }))
-        });
-        let sent = join_all(sends.flatten()).await;
+        let upload = self.upload;
+        let mut sends = Vec::new();
+        for (slot, targets) in open {
+            let Some((frame, seal)) = chunk(slot) else { continue };
+            let header = upload.header(&self.placement, slot);
+            for target in targets {
+                let (header, frame, node) = (header.clone(), frame.clone(), target.node.clone());
+                let sending = async move { send_whole(upload, header, &target, frame, seal).await };
+                sends.push((slot, node, sending.boxed()));
+            }
+        }
+        let copies = settle(upload, sends).await;
         if is_whole {
             self.progress.add(raw_bytes);
         }
-        let mut pass = Pass { seals, holders: Vec::new(), failures: Vec::new() };
-        for (slot, node, sent) in sent {
-            match sent {
-                Ok(()) => pass.holders.push((slot, node)),
-                Err(error) => pass.failures.push((slot, CopyFailure { node, error })),
-            }
-        }
-        Ok(pass)
+        Ok(Pass { seals, copies })
     }
 
     async fn stream_rows(
@@ -166,8 +178,8 @@ impl StripeWrite<'_> {
         is_whole: bool,
         lanes: Vec<row::Lane>,
         mut parity_lanes: Vec<ParityLane>,
-        mut writers: Vec<Option<ChunkWriter>>,
-    ) -> Result<Pass, PutError> {
+        mut writers: Vec<Option<ChunkWriter<'a>>>,
+    ) -> Result<Pass<'a>, PutError> {
         let rows = self.cut.rows();
         let mut counted_bytes = 0;
         let mut present = row::read_row(self.upload, &self.file, lanes, self.row(0)).await?;
@@ -175,7 +187,7 @@ impl StripeWrite<'_> {
             if !writers.iter().flatten().any(ChunkWriter::is_alive) {
                 // Nobody takes this pass any more; the seals stay open.
                 self.progress.take_back(counted_bytes);
-                return Ok(close(writers, Vec::new()).await);
+                return Ok(close(self.upload, writers, Vec::new()).await);
             }
             let Row { lanes, frames, raw_bytes } = present;
             let send = self.code_and_send(self.row(number), frames, parity_lanes, &mut writers);
@@ -196,7 +208,7 @@ impl StripeWrite<'_> {
                 counted_bytes += raw_bytes;
             }
         }
-        Ok(close(writers, seals(present.lanes, parity_lanes)).await)
+        Ok(close(self.upload, writers, seals(present.lanes, parity_lanes)).await)
     }
 
     fn row(&self, index: u32) -> RowAt {
@@ -209,7 +221,7 @@ impl StripeWrite<'_> {
         at: RowAt,
         mut frames: Vec<(usize, Bytes)>,
         parity_lanes: Vec<ParityLane>,
-        writers: &mut [Option<ChunkWriter>],
+        writers: &mut [Option<ChunkWriter<'a>>],
     ) -> Vec<ParityLane> {
         let parity_lanes = self.code(at, &mut frames, parity_lanes).await;
         let sends = writers.iter_mut().enumerate().filter_map(|(slot, writer)| {
@@ -247,26 +259,37 @@ fn seals(lanes: Vec<row::Lane>, parity_lanes: Vec<ParityLane>) -> Vec<(usize, Ch
 }
 
 /// Ends every stream: with its seal where there is one.
-async fn close(writers: Vec<Option<ChunkWriter>>, seals: Vec<(usize, ChunkSeal)>) -> Pass {
+async fn close<'a>(
+    upload: &'a Upload<'a>,
+    writers: Vec<Option<ChunkWriter<'a>>>,
+    seals: Vec<(usize, ChunkSeal)>,
+) -> Pass<'a> {
     let seal_of = |slot| seals.iter().find(|(of, _)| *of == slot).map(|(_, seal)| *seal);
     let ends = writers.into_iter().enumerate().filter_map(|(slot, writer)| {
         let writer = writer?;
-        let seal = seal_of(slot);
-        Some(async move {
-            let holders = match seal {
-                Some(seal) => writer.finish(seal).await,
-                None => writer.close().await,
-            };
-            (slot, holders)
+        Some(match seal_of(slot) {
+            Some(seal) => writer.finish(seal),
+            None => writer.close(),
         })
     });
-    let ended = join_all(ends).await;
-    let mut pass = Pass { seals, holders: Vec::new(), failures: Vec::new() };
-    for (slot, ended) in ended {
-        pass.holders.extend(ended.nodes.into_iter().map(|node| (slot, node)));
-        pass.failures.extend(ended.failures.into_iter().map(|failure| (slot, failure)));
+    let copies = settle(upload, ends.flatten().collect()).await;
+    Pass { seals, copies }
+}
+
+/// The slot of each copy that is to be sent.
+fn slots(open: &[(usize, Vec<Target>)]) -> Vec<usize> {
+    open.iter().flat_map(|(slot, targets)| targets.iter().map(|_| *slot)).collect()
+}
+
+/// Who holds each of so many chunks. A node counts once.
+fn by_slot(chunks: usize, held: &[(usize, NodeId)]) -> Vec<Vec<NodeId>> {
+    let mut holders: Vec<Vec<NodeId>> = vec![Vec::new(); chunks];
+    for (slot, node) in held {
+        if let Some(nodes) = holders.get_mut(*slot).filter(|nodes| !nodes.contains(node)) {
+            nodes.push(node.clone());
+        }
     }
-    pass
+    holders
 }
 
 /// A chunk as the coordinator hears of it.

@@ -11,6 +11,7 @@ use crate::api::{
     Commit, Context, CoordinatorService, Error, Kind, NodeService, Place, Retarget, SealedStripe,
     StripePlacement, Target, UploadGrant, WriteHeader,
 };
+use crate::client::pace::Way;
 use crate::client::{Client, ClientError, CopyLeft, CopyReplaced, Doubt, NOTES_MAX, PutSummary};
 use crate::data::chunk::ChunkHeader;
 use crate::env::Env;
@@ -63,7 +64,14 @@ pub(super) struct Upload<'a> {
 /// Which copies did not go as planned.
 #[derive(Default)]
 struct Trouble {
+    /// Nodes that are not to be used again by this upload.
     failed_nodes: BTreeSet<NodeId>,
+    /// Nodes that are used only where no other can be.
+    slow_nodes: BTreeSet<NodeId>,
+    /// Nodes that will take the copy of another one, and were not sent it yet.
+    replacements: BTreeMap<(Handle, NodeId), Target>,
+    /// Nodes that could not be reached, and why.
+    unreachable: BTreeMap<NodeId, String>,
     replaced: Vec<CopyReplaced>,
     left: Vec<CopyLeft>,
 }
@@ -73,6 +81,8 @@ struct Trouble {
 pub(super) struct CopyFailure {
     pub(super) node: NodeId,
     pub(super) error: Error,
+    /// True when it may still succeed.
+    pub(super) is_slow: bool,
 }
 
 impl<'a> Upload<'a> {
@@ -201,23 +211,17 @@ impl<'a> Upload<'a> {
                 return Err(PutError::Lost(failure.error));
             }
             let handle = Handle(stripe.first_handle.0 + u64::from(position(stripe.shape, slot)));
-            let CopyFailure { node: failed, error } = failure;
+            let CopyFailure { node: failed, error, is_slow } = failure;
             let reason = error.message;
-            let request = Retarget {
-                upload: self.id,
-                handle,
-                failed: failed.clone(),
-                reason: reason.clone(),
+            if error.kind == Kind::Unavailable && !is_slow {
+                self.trouble().unreachable.insert(failed.clone(), reason.clone());
+            }
+            let known = self.trouble().replacements.remove(&(handle, failed.clone()));
+            let target = match known {
+                Some(target) => Some(target),
+                None => self.name_another(handle, &failed, &reason, is_slow).await?,
             };
-            let target = self
-                .client
-                .call(|coordinator| {
-                    let request = request.clone();
-                    async move { coordinator.retarget(request).await }
-                })
-                .await?;
             let mut trouble = self.trouble();
-            trouble.failed_nodes.insert(failed.clone());
             match target {
                 Some(target) => {
                     let replacement = target.node.clone();
@@ -235,6 +239,133 @@ impl<'a> Upload<'a> {
             }
         }
         Ok(open.into_iter().collect())
+    }
+
+    /// Looks for another node for a copy whose node is slow, and remembers it
+    /// for [`Upload::retarget`].
+    pub(super) async fn ask_another(
+        &self,
+        handle: Handle,
+        slow: &NodeId,
+        reason: &str,
+        is_slow: bool,
+    ) -> Result<Option<Target>, Error> {
+        let target = self.name_another(handle, slow, reason, is_slow).await?;
+        if let Some(target) = &target {
+            self.trouble().replacements.insert((handle, slow.clone()), target.clone());
+        }
+        Ok(target)
+    }
+
+    async fn name_another(
+        &self,
+        handle: Handle,
+        failed: &NodeId,
+        reason: &str,
+        is_slow: bool,
+    ) -> Result<Option<Target>, Error> {
+        {
+            let mut trouble = self.trouble();
+            let nodes = if is_slow { &mut trouble.slow_nodes } else { &mut trouble.failed_nodes };
+            nodes.insert(failed.clone());
+        }
+        let request = Retarget {
+            upload: self.id,
+            handle,
+            failed: failed.clone(),
+            reason: reason.to_owned(),
+            is_slow,
+        };
+        self.client
+            .call(|coordinator| {
+                let request = request.clone();
+                async move { coordinator.retarget(request).await }
+            })
+            .await
+    }
+
+    /// Replaces the targets of a stripe that let this client down before,
+    /// where others can take the copies. A node that stood still is not used
+    /// again; a slow one is, where there is no other.
+    pub(super) async fn avoid(
+        &self,
+        stripe: &StripePlacement,
+    ) -> Result<Vec<(usize, Vec<Target>)>, PutError> {
+        let mut open = Vec::new();
+        for (slot, targets) in stripe.targets.iter().enumerate() {
+            let handle = Handle(stripe.first_handle.0 + u64::from(position(stripe.shape, slot)));
+            let mut kept = Vec::new();
+            for target in targets {
+                let node = &target.node;
+                let (has_failed, is_slow) = {
+                    let trouble = self.trouble();
+                    (trouble.failed_nodes.contains(node), trouble.slow_nodes.contains(node))
+                };
+                let is_slow = is_slow || self.client.paces.is_slow(Way::Write, node);
+                if !has_failed && !is_slow {
+                    kept.push(target.clone());
+                    continue;
+                }
+                let reason = format!("{node} was slow or stood still before");
+                let other = self.name_another(handle, node, &reason, !has_failed).await?;
+                match other {
+                    Some(other) => {
+                        let (failed, replacement) = (node.clone(), other.node.clone());
+                        let note = CopyReplaced { handle, failed, reason, replacement };
+                        push_bounded(&mut self.trouble().replaced, note);
+                        kept.push(other);
+                    }
+                    None if has_failed => {
+                        let left = CopyLeft { handle, failed: node.clone(), reason };
+                        push_bounded(&mut self.trouble().left, left);
+                    }
+                    None => kept.push(target.clone()),
+                }
+            }
+            open.push((slot, kept));
+        }
+        Ok(open)
+    }
+
+    /// Notes that a node stood still: it is not used again by this upload.
+    pub(super) fn note_stalled(&self, node: &NodeId) {
+        self.trouble().failed_nodes.insert(node.clone());
+    }
+
+    /// Notes that a copy became durable after all.
+    pub(super) fn note_kept(&self, stripe: &StripePlacement, slot: usize, node: &NodeId) {
+        let handle = Handle(stripe.first_handle.0 + u64::from(position(stripe.shape, slot)));
+        let is_it = |of: Handle, failed: &NodeId| of == handle && failed == node;
+        let mut trouble = self.trouble();
+        trouble.left.retain(|left| !is_it(left.handle, &left.failed));
+        trouble.replaced.retain(|other| !is_it(other.handle, &other.failed));
+    }
+
+    /// True when the stripe can be stored without the copies on `node`, and on
+    /// those that failed before.
+    pub(super) fn can_do_without(&self, stripe: &StripePlacement, node: &NodeId) -> bool {
+        if self.options.is_strict {
+            return false;
+        }
+        let trouble = self.trouble();
+        let is_left =
+            |target: &&Target| target.node != *node && !trouble.failed_nodes.contains(&target.node);
+        let names = |targets: &Vec<Target>| {
+            targets.iter().filter(is_left).map(|target| target.node.clone()).collect()
+        };
+        let holders: Vec<Vec<NodeId>> = stripe.targets.iter().map(names).collect();
+        self.is_enough(stripe.shape, &holders)
+    }
+
+    /// True when a stripe that these nodes hold can lose any one more node,
+    /// where its policy promises that.
+    pub(super) fn is_enough(&self, shape: StripeShape, holders: &[Vec<NodeId>]) -> bool {
+        placement::tolerance(shape, &indexed(holders)) >= Some(self.required())
+    }
+
+    fn required(&self) -> u8 {
+        let promised = self.policy.replication.saturating_sub(1).max(self.policy.coding.parity);
+        if self.options.allow_unsafe { 0 } else { promised.min(1) }
     }
 
     /// Decides whether a stripe that these nodes hold may be left so: whether
@@ -272,8 +403,7 @@ impl<'a> Upload<'a> {
             let fix = "start the missing nodes, or put without --strict and let repair complete it";
             return Err(explain("--strict takes no fewer copies than the policy names", fix));
         }
-        let promised = self.policy.replication.saturating_sub(1).max(self.policy.coding.parity);
-        let required = if self.options.allow_unsafe { 0 } else { promised.min(1) };
+        let required = self.required();
         let fix = "start the missing nodes, or choose a policy for fewer nodes";
         match placement::tolerance(shape, &indexed(holders)) {
             Some(tolerated) if tolerated >= required => Ok(()),
@@ -288,6 +418,12 @@ impl<'a> Upload<'a> {
             Some(left) => format!(" ({}: {})", left.failed, left.reason),
             None => String::new(),
         }
+    }
+
+    /// Tells the coordinator which nodes were slow or could not be reached.
+    pub(super) async fn tell_of_nodes(&self) {
+        let unreachable = std::mem::take(&mut self.trouble().unreachable);
+        self.client.tell_of_nodes(&BTreeSet::new(), unreachable.into_iter().collect()).await;
     }
 
     /// Makes the file visible.

@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use dfs_core::api::{
     BadCopy, BeginPut, ClusterStatus, Commit, Committed, CoordinatorService, FileMap, Heartbeat,
-    HeartbeatReply, List, ListPage, ListUnknown, Lookup, Place, Remove, Removed, Rename, Rescued,
-    Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
+    HeartbeatReply, List, ListPage, ListUnknown, Lookup, NodeReport, Place, Remove, Removed,
+    Rename, Rescued, Result, Retarget, StripePlacement, Target, UnknownPage, UploadGrant, Usage,
 };
 use dfs_core::id::{ClientNumber, ClusterId, FileId, Handle, NodeId, SessionId};
 use tonic::transport::Channel;
 
 use super::peer::{Line, Peer};
-use crate::grpc::convert::{maybe, member, put};
+use crate::grpc::convert::{maybe, member, put, read};
 use crate::grpc::limit::{CALL_TIMEOUT, COORDINATOR_MESSAGE_BYTES_MAX, RESCUE_TIMEOUT};
 use crate::grpc::wire;
 use crate::grpc::wire::coordinator_client::CoordinatorClient;
@@ -156,5 +156,11 @@ impl CoordinatorService for CoordinatorStub {
         let of =
             |reply: wire::RescueReply| Ok(Rescued { files: reply.files, position: reply.position });
         self.peer.answer(RESCUE_TIMEOUT, call, of).await
+    }
+
+    async fn report_nodes(&self, reports: Vec<NodeReport>) -> Result<()> {
+        let mut client = self.client()?;
+        let call = client.report_nodes(read::node_reports_request(reports));
+        self.peer.answer(CALL_TIMEOUT, call, |_| Ok(())).await
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod member;
 pub(crate) mod node;
 mod policy;
 pub(crate) mod put;
-mod read;
+pub(crate) mod read;
 mod status;
 mod unknown;
 

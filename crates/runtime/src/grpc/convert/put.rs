@@ -235,6 +235,7 @@ impl From<Retarget> for wire::RetargetRequest {
             handle: request.handle.0,
             failed: request.failed.to_string(),
             reason: request.reason,
+            is_slow: request.is_slow,
         }
     }
 }
@@ -248,6 +249,7 @@ impl TryFrom<wire::RetargetRequest> for Retarget {
             handle: Handle(wire.handle),
             failed: node_id("failed", wire.failed)?,
             reason: text(wire.reason),
+            is_slow: wire.is_slow,
         })
     }
 }

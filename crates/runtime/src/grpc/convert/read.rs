@@ -2,8 +2,8 @@
 
 use dfs_core::api::{
     BadCopy, ChunkMap, Condition, CopyAt, CopyState, ENTRIES_PER_PAGE_MAX, FileInfo, FileMap, List,
-    ListEntry, ListPage, Lookup, NodeState, Remove, Removed, Rename, STRIPES_PER_CALL_MAX,
-    StripeMap,
+    ListEntry, ListPage, Lookup, Met, NODES_PER_REPORT_MAX, NodeReport, NodeState, Remove, Removed,
+    Rename, STRIPES_PER_CALL_MAX, StripeMap,
 };
 use dfs_core::id::{FileId, Handle};
 use dfs_core::policy::STRIPE_WIDTH_MAX;
@@ -168,6 +168,7 @@ impl From<CopyAt> for wire::CopyAt {
             address: copy.address,
             state: wire::NodeState::from(copy.state).into(),
             presence: wire::CopyState::from(copy.presence).into(),
+            is_slow: copy.is_slow,
         }
     }
 }
@@ -179,6 +180,7 @@ impl TryFrom<wire::CopyAt> for CopyAt {
         Ok(Self {
             state: wire.state().try_into()?,
             presence: wire.presence().try_into()?,
+            is_slow: wire.is_slow,
             node: node_id("copy.node", wire.node)?,
             address: address("copy.address", wire.address)?,
         })
@@ -392,6 +394,37 @@ impl TryFrom<wire::RenameRequest> for Rename {
             to: file_name("to", wire.to)?,
             request: wire.request.map(Into::into),
         })
+    }
+}
+
+pub(crate) fn node_reports_request(reports: Vec<NodeReport>) -> wire::ReportNodesRequest {
+    wire::ReportNodesRequest { nodes: wires(reports) }
+}
+
+pub(crate) fn node_reports(wire: wire::ReportNodesRequest) -> Checked<Vec<NodeReport>> {
+    list("nodes", wire.nodes, NODES_PER_REPORT_MAX)
+}
+
+impl From<NodeReport> for wire::NodeReport {
+    fn from(report: NodeReport) -> Self {
+        let met = match report.met {
+            Met::Speed { is_slow } => wire::node_report::Met::Speed(wire::NodeSpeed { is_slow }),
+            Met::Unreachable(reason) => wire::node_report::Met::Unreachable(reason),
+        };
+        Self { node: report.node.to_string(), met: Some(met) }
+    }
+}
+
+impl TryFrom<wire::NodeReport> for NodeReport {
+    type Error = BadMessage;
+
+    fn try_from(wire: wire::NodeReport) -> Checked<Self> {
+        let met = match wire.met {
+            Some(wire::node_report::Met::Speed(speed)) => Met::Speed { is_slow: speed.is_slow },
+            Some(wire::node_report::Met::Unreachable(reason)) => Met::Unreachable(text(reason)),
+            None => return bad("node.met", "is missing"),
+        };
+        Ok(Self { node: node_id("node", wire.node)?, met })
     }
 }
 

@@ -162,6 +162,7 @@ impl From<NodeStatus> for wire::NodeStatus {
             quarantined: node.quarantined,
             version: node.version,
             trouble: node.trouble,
+            is_slow: node.is_slow,
         }
     }
 }
@@ -181,6 +182,7 @@ impl TryFrom<wire::NodeStatus> for NodeStatus {
             quarantined: wire.quarantined,
             version: text(wire.version),
             trouble: wire.trouble.map(text),
+            is_slow: wire.is_slow,
         })
     }
 }

@@ -643,6 +643,8 @@ pub struct RetargetRequest {
     pub failed: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
+    #[prost(bool, tag = "5")]
+    pub is_slow: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RetargetReply {
@@ -738,6 +740,8 @@ pub struct CopyAt {
     pub state: i32,
     #[prost(enumeration = "CopyState", tag = "4")]
     pub presence: i32,
+    #[prost(bool, tag = "5")]
+    pub is_slow: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ChunkMap {
@@ -910,6 +914,39 @@ pub struct RescueReply {
     #[prost(uint64, tag = "2")]
     pub position: u64,
 }
+/// What a client met at the nodes that it used.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportNodesRequest {
+    /// at most 256
+    #[prost(message, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<NodeReport>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeReport {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(oneof = "node_report::Met", tags = "2, 3")]
+    pub met: ::core::option::Option<node_report::Met>,
+}
+/// Nested message and enum types in `NodeReport`.
+pub mod node_report {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Met {
+        #[prost(message, tag = "2")]
+        Speed(super::NodeSpeed),
+        /// why it could not be connected to
+        #[prost(string, tag = "3")]
+        Unreachable(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeSpeed {
+    /// in comparison with the other nodes of the client
+    #[prost(bool, tag = "1")]
+    pub is_slow: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportNodesReply {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UsageRequest {
     #[prost(string, tag = "1")]
@@ -961,6 +998,8 @@ pub struct NodeStatus {
     pub version: ::prost::alloc::string::String,
     #[prost(string, optional, tag = "10")]
     pub trouble: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(bool, tag = "11")]
+    pub is_slow: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StripeHealth {
@@ -2515,6 +2554,30 @@ pub mod coordinator_client {
                 .insert(GrpcMethod::new("dfs.v1.Coordinator", "ReleaseKept"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn report_nodes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportNodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportNodesReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/dfs.v1.Coordinator/ReportNodes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("dfs.v1.Coordinator", "ReportNodes"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn client_number(
             &mut self,
             request: impl tonic::IntoRequest<super::ClientNumberRequest>,
@@ -2626,6 +2689,13 @@ pub mod coordinator_server {
             request: tonic::Request<super::ReleaseKeptRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReleaseKeptReply>,
+            tonic::Status,
+        >;
+        async fn report_nodes(
+            &self,
+            request: tonic::Request<super::ReportNodesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportNodesReply>,
             tonic::Status,
         >;
         async fn client_number(
@@ -3232,6 +3302,51 @@ pub mod coordinator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReleaseKeptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/dfs.v1.Coordinator/ReportNodes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportNodesSvc<T: Coordinator>(pub Arc<T>);
+                    impl<
+                        T: Coordinator,
+                    > tonic::server::UnaryService<super::ReportNodesRequest>
+                    for ReportNodesSvc<T> {
+                        type Response = super::ReportNodesReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportNodesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Coordinator>::report_nodes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportNodesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::call::{Calls, checked, not_taken, well_formed};
 use super::short::Serve;
-use crate::grpc::convert::{folder_path, member, prefix, put};
+use crate::grpc::convert::{folder_path, member, prefix, put, read};
 use crate::grpc::wire::short_answer::Reply;
 use crate::grpc::wire::short_call::Ask;
 use crate::grpc::wire::{self, coordinator_server};
@@ -168,5 +168,15 @@ impl coordinator_server::Coordinator for Adapter {
             position: rescued.position,
         };
         self.calls.answer(call, reply).await
+    }
+
+    async fn report_nodes(
+        &self,
+        request: Request<wire::ReportNodesRequest>,
+    ) -> Answer<wire::ReportNodesReply> {
+        let reports = checked(read::node_reports(request.into_inner()))?;
+        let service = self.service.clone();
+        let call = async move { service.report_nodes(reports).await };
+        self.calls.answer(call, |()| wire::ReportNodesReply {}).await
     }
 }

@@ -7,11 +7,11 @@ use dfs_core::api::{
     Adopt, Allegiance, BadCopy, BeginPut, ChunkMap, ClusterStatus, Commit, Committed, Condition,
     CopyAt, CopyState, FileInfo, FileMap, Heartbeat, HeartbeatReply, HeldChunk, Hello,
     InventoryChanges, InventoryDigest, InventoryPage, List, ListEntry, ListPage, ListUnknown,
-    Lookup, NodeInfo, NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides, Promise, PutMode,
-    ReadRequest, Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed, Rename, RepairStatus,
-    Retarget, SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap, StripeMember,
-    StripePlacement, Target, Told, Unknown, UnknownCopy, UnknownPage, UploadGrant, Usage, Verdict,
-    Word, WriteHeader,
+    Lookup, Met, NodeInfo, NodeReport, NodeSpace, NodeState, NodeStatus, Place, PolicyOverrides,
+    Promise, PutMode, ReadRequest, Reason, ReasonKind, RebuildTask, Receipt, Remove, Removed,
+    Rename, RepairStatus, Retarget, SealedChunk, SealedStripe, Stored, StripeHealth, StripeMap,
+    StripeMember, StripePlacement, Target, Told, Unknown, UnknownCopy, UnknownPage, UploadGrant,
+    Usage, Verdict, Word, WriteHeader,
 };
 use dfs_core::data::digest::Digest;
 use dfs_core::id::{
@@ -25,7 +25,7 @@ use dfs_simulation::rng::Rng;
 use prost::Message;
 
 use super::{context, three_frames};
-use crate::grpc::convert::{BadMessage, Checked, member, node, put};
+use crate::grpc::convert::{BadMessage, Checked, member, node, put, read};
 use crate::grpc::wire;
 
 /// How many damaged forms of each message are tried.
@@ -296,6 +296,7 @@ fn messages_of_an_upload_arrive_as_they_were_sent() {
         handle: Handle(6),
         failed: id("n2"),
         reason: "it burns".to_owned(),
+        is_slow: true,
     });
     crosses::<wire::CommitRequest, _>(Commit {
         upload: FileId(5),
@@ -322,6 +323,7 @@ fn messages_about_names_arrive_as_they_were_sent() {
         address: "a:1".to_owned(),
         state,
         presence,
+        is_slow: state == NodeState::Online,
     });
     let chunk =
         ChunkMap { digest: Digest([3; 32]), raw_len: 1, stored_len: 13, copies: copies.to_vec() };
@@ -391,6 +393,13 @@ fn messages_about_names_arrive_as_they_were_sent() {
         node: id("n1"),
         reason: "frame 3".to_owned(),
     });
+    let report = |name, met| NodeReport { node: id(name), met };
+    let reports = vec![
+        report("n1", Met::Speed { is_slow: true }),
+        report("n2", Met::Speed { is_slow: false }),
+        report("n3", Met::Unreachable("connection refused".to_owned())),
+    ];
+    crosses_by(reports, read::node_reports_request, read::node_reports);
     let none = wire::ListRequest { limit: 0, ..list.clone().into() };
     assert!(List::try_from(none).is_err());
     let many = wire::ListRequest { limit: 1001, ..list.into() };
@@ -412,6 +421,7 @@ fn messages_about_the_whole_arrive_as_they_were_sent() {
         quarantined: 1,
         version: "1.0".to_owned(),
         trouble: Some("refused: another cluster's".to_owned()),
+        is_slow: true,
     };
     crosses::<wire::StatusReply, _>(ClusterStatus {
         cluster: ClusterId([2; 16]),

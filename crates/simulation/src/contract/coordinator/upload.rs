@@ -104,6 +104,7 @@ pub(super) async fn a_failed_target_is_replaced(coordinator: &dyn CoordinatorSer
         handle: placement.first_handle,
         failed: failed.clone(),
         reason: "connection refused".to_owned(),
+        is_slow: false,
     };
     let targets = placement.targets[0].clone();
     // A node that failed may be named again, for it may be back; but not for

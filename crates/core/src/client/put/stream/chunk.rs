@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::api::{StripePlacement, Target, WriteHeader, WritePart};
-use crate::client::put::copy::{ChunkWriter, Holders};
+use crate::api::{StripePlacement, Target, WritePart};
+use crate::client::put::copy::{ChunkWriter, Doubts, Settled, settle};
 use crate::client::put::stripe::PASSES_MAX;
 use crate::client::put::upload::{PutError, Upload};
 use crate::data::chunk::ChunkSeal;
@@ -19,7 +19,7 @@ pub(super) struct OpenChunk<'a> {
     placement: StripePlacement,
     /// Its place among the chunks of the placed stripe.
     pub(super) slot: usize,
-    writer: ChunkWriter,
+    writer: ChunkWriter<'a>,
     /// All its stored frames so far; `None` when they were too many.
     kept: Option<Vec<Bytes>>,
     kept_bytes: u64,
@@ -40,8 +40,7 @@ impl<'a> OpenChunk<'a> {
     /// Opens the streams of chunk `slot` of a placed stripe.
     pub(super) fn open(upload: &'a Upload<'a>, placement: &StripePlacement, slot: usize) -> Self {
         let targets = placement.targets.get(slot).map_or(&[][..], Vec::as_slice);
-        let header = upload.header(placement, slot);
-        let writer = ChunkWriter::open(upload, &header, targets, QUEUE_FRAMES);
+        let writer = ChunkWriter::open(upload, placement, slot, targets, QUEUE_FRAMES);
         Self {
             upload,
             placement: placement.clone(),
@@ -82,35 +81,60 @@ impl<'a> OpenChunk<'a> {
     /// Seals the chunk, and sends it to replacements of nodes that failed.
     pub(super) async fn finish(self, seal: ChunkSeal) -> Result<Finished, PutError> {
         let Self { upload, placement, slot, writer, kept, kept_bytes, .. } = self;
-        let header = upload.header(&placement, slot);
-        let mut sent = writer.finish(seal).await;
-        let mut holders = Vec::new();
+        let at = (upload, &placement);
+        let planned = placement.targets.get(slot).map_or(0, Vec::len);
+        let mut held: Vec<(usize, NodeId)> = Vec::new();
+        let mut doubts = Doubts::none();
+        let mut sent = settle(upload, writer.finish(seal)).await;
         for _ in 0..PASSES_MAX {
-            holders.append(&mut sent.nodes);
+            held.append(&mut sent.holders);
+            doubts.add(std::mem::take(&mut sent.late));
             let Some(kept) = kept.as_ref().filter(|_| !sent.failures.is_empty()) else { break };
-            let failures = sent.failures.drain(..).map(|failure| (slot, failure)).collect();
+            let failures = std::mem::take(&mut sent.failures);
             let open = upload.retarget(&placement, failures).await?;
             let targets: Vec<Target> = open.into_iter().flat_map(|(_, targets)| targets).collect();
             if targets.is_empty() {
                 break;
             }
-            sent = send_again(upload, &header, &targets, kept, seal).await;
+            let wanted = vec![slot; targets.len()];
+            let again = send_again(at, slot, &targets, kept, seal);
+            match doubts.race(at, again, wanted, &mut held).await {
+                Some(done) => sent = done,
+                None => break,
+            }
+        }
+        if held.len() < planned {
+            let targets = placement.targets.get(slot).map_or(&[][..], Vec::as_slice);
+            // Of the other chunks of the stripe nothing is known here.
+            let is_needed = |held: &[(usize, NodeId)]| {
+                let is_held = |target: &Target| held.iter().any(|(_, node)| *node == target.node);
+                let mut missing = targets.iter().filter(|target| !is_held(target));
+                held.is_empty()
+                    || missing.any(|target| !upload.can_do_without(&placement, &target.node))
+            };
+            doubts.wait(at, is_needed, &mut held).await;
         }
         let stripe = placement.index;
+        let mut holders: Vec<NodeId> = Vec::new();
+        for (_, node) in held {
+            if !holders.contains(&node) {
+                holders.push(node);
+            }
+        }
         Ok(Finished { stripe, slot, seal, holders, kept_bytes })
     }
 }
 
-async fn send_again(
-    upload: &Upload<'_>,
-    header: &WriteHeader,
+async fn send_again<'a>(
+    (upload, placement): (&'a Upload<'a>, &StripePlacement),
+    slot: usize,
     targets: &[Target],
     kept: &[Bytes],
     seal: ChunkSeal,
-) -> Holders {
-    let mut writer = ChunkWriter::open(upload, header, targets, QUEUE_FRAMES);
+) -> Settled<'a> {
+    let mut writer = ChunkWriter::open(upload, placement, slot, targets, QUEUE_FRAMES);
     for stored in kept {
         writer.send(&WritePart::Frame(stored.clone())).await;
     }
-    writer.finish(seal).await
+    settle(upload, writer.finish(seal)).await
 }
