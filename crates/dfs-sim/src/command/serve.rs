@@ -52,6 +52,7 @@ pub(super) fn advertised(
 ) -> Result<String, Failure> {
     if let Some(address) = advertise {
         crate::console::check_address("--advertise", &address)?;
+        check_reachable(&address)?;
         return Ok(address);
     }
     let bound = bound(listener)?;
@@ -62,6 +63,22 @@ pub(super) fn advertised(
         )));
     }
     Ok(bound.to_string())
+}
+
+/// Refuses an advertised address to which nobody can connect.
+fn check_reachable(address: &str) -> Result<(), Failure> {
+    let no = |why: &str| {
+        Err(Failure::usage(format!(
+            "--advertise {address} {why}: write the HOST:PORT under which others reach this machine"
+        )))
+    };
+    if address.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0u16)) {
+        return no("has port 0, to which nobody can connect");
+    }
+    match address.parse::<SocketAddr>() {
+        Ok(known) if known.ip().is_unspecified() => no("is every address of a machine, not one"),
+        _ => Ok(()),
+    }
 }
 
 /// Where `listener` listens.
@@ -345,4 +362,20 @@ fn coordinator_failure(data: &Path, error: &CoordinatorStartError) -> Failure {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_advertised_address_to_which_nobody_can_connect_is_refused() {
+        for bad in ["0.0.0.0:4001", "[::]:4001", "10.0.0.4:0", "store.example:0"] {
+            let refusal = check_reachable(bad).expect_err(bad);
+            assert_eq!(refusal.code, Code::Usage, "{bad}");
+        }
+        for good in ["10.0.0.4:4001", "store.example:4001", "[::1]:4001"] {
+            assert!(check_reachable(good).is_ok(), "{good}");
+        }
+    }
 }
