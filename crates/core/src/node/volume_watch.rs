@@ -71,6 +71,20 @@ impl VolumeWatch {
         }
     }
 
+    /// Checks that the folder is still the one of the start; blocks for as
+    /// long as one `stat` takes.
+    fn check_place(&self, disk: &dyn Disk) -> Result<()> {
+        if let (Some(before), Ok(now)) = (self.place, disk.place())
+            && before == now
+        {
+            return Ok(());
+        }
+        let Some(gone) = self.why_gone(disk) else { return Ok(()) };
+        let text = format!("the chunk was not taken: {gone}");
+        self.state().gone = Some(gone);
+        Err(Error::new(Kind::Unavailable, text))
+    }
+
     /// Looks at the volume; blocks.
     fn look(&self, store: &Store, disk: &dyn Disk) {
         let gone = self.why_gone(disk);
@@ -112,6 +126,18 @@ impl VolumeWatch {
 }
 
 impl Node {
+    /// Checks, before a chunk is acknowledged, that the volume is still there.
+    ///
+    /// # Errors
+    /// `Unavailable` when it is gone.
+    pub(super) async fn check_volume(&self) -> Result<()> {
+        if is_planted(Mutant::NeverLooksAtVolume) {
+            return Ok(());
+        }
+        let (volume, disk) = (Arc::clone(&self.volume), Arc::clone(&self.env.disk));
+        self.on_disk(move || volume.check_place(&*disk)).await
+    }
+
     /// Looks at the volume, for as long as a heartbeat may wait. A look that
     /// takes longer goes on by itself, and no second one begins meanwhile.
     pub(super) async fn look_at_volume(self: &Arc<Self>) {

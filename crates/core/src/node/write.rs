@@ -46,7 +46,12 @@ impl Node {
                         try_join(incoming.push(frame), next_part(&mut parts)).await?;
                 }
                 WritePart::Waiting => part = next_part(&mut parts).await?,
-                WritePart::Seal(seal) => return incoming.seal(seal, false).await,
+                WritePart::Seal(seal) => {
+                    incoming.seal(seal, false).await?;
+                    // A volume that was unmounted since the last look let the
+                    // chunk land on its bare mount point.
+                    return self.check_volume().await;
+                }
             }
         }
     }
