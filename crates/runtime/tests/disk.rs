@@ -167,3 +167,36 @@ fn large_pieces_are_written_in_any_order() {
         assert!(text == bytes, "pieces of {size}");
     }
 }
+
+#[test]
+fn a_file_that_was_replaced_stands_at_another_place_and_space_is_taken_ahead() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = RealDisk::open(folder.path(), None).expect("an empty folder opens");
+    let file = disk.create("a", Access::Random).expect("create");
+    let before = disk.place_of("a").expect("it is there");
+    match file.allocate(1 << 20) {
+        Ok(()) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+    }
+    assert_eq!(file.len().expect("length"), 0, "the length stays");
+    disk.create("b", Access::Random).expect("create");
+    disk.rename("b", "a").expect("rename");
+    assert_ne!(disk.place_of("a").expect("it is there"), before, "while the first is open");
+    disk.remove("a").expect("remove");
+    let gone = disk.place_of("a").expect_err("it is gone");
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    drop(file);
+}
+
+#[test]
+fn only_a_new_or_empty_folder_by_its_whole_path_is_taken_beside_the_own_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = RealDisk::open(folder.path().join("own"), None).expect("a new folder opens");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let kind = |path: &str| disk.new_folder(path).err().map(|error| error.kind());
+    assert_eq!(kind("relative"), Some(ErrorKind::InvalidInput));
+    assert_eq!(kind(&path("own")), Some(ErrorKind::DirectoryNotEmpty), "it is locked, at least");
+    let other = disk.new_folder(&path("deep/other")).expect("it is new");
+    other.create("a", Access::Random).expect("create");
+    assert_eq!(kind(&path("deep/other")), Some(ErrorKind::DirectoryNotEmpty));
+}

@@ -40,7 +40,7 @@ pub const LEDGER_FILE: &str = "catalog.redb";
 const LEDGER_FILE_NEW: &str = "catalog.redb.new";
 /// An empty file that says that the ledger was made: without its ledger, the
 /// folder is one that lost it, not a new one.
-const WITNESS_FILE: &str = "catalog.made";
+pub const WITNESS_FILE: &str = "catalog.made";
 /// The format of the file that this build writes.
 const FORMAT_VERSION: u32 = 2;
 /// What redb may keep of the file in memory, in bytes.

@@ -12,7 +12,7 @@ use dfs_core::coordinator::{
 };
 use dfs_core::env::{Durability, Env};
 use dfs_core::id::NodeId;
-use dfs_core::ledger::{LEDGER_FILE, Ledger, LedgerError};
+use dfs_core::ledger::{LEDGER_FILE, Ledger, LedgerError, WITNESS_FILE};
 use dfs_core::node::{Node, NodeSettings, NodeStartError};
 use dfs_runtime::{RealWorld, TaskGroup, grpc};
 use tokio::net::TcpListener;
@@ -323,7 +323,8 @@ pub(super) fn upgrade(
     data: &Path,
     durability: Durability,
 ) -> Result<Option<u32>, Failure> {
-    if !data.join(LEDGER_FILE).exists() {
+    // Where there was a ledger once, opening it says what is missing.
+    if !data.join(LEDGER_FILE).exists() && !data.join(WITNESS_FILE).exists() {
         let text = format!("{}: there is no {LEDGER_FILE} to upgrade", data.display());
         return Err(Failure::new(Code::NotFound, text));
     }

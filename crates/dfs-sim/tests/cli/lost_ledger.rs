@@ -95,3 +95,18 @@ fn a_folder_that_is_put_back_is_opened_again_in_the_same_process() {
     let listed = cluster.run(&["ls"]).ended(0).text();
     assert_eq!(listed, "a\nlater\n");
 }
+
+#[test]
+fn a_missing_ledger_is_told_as_a_damaged_one_is() {
+    let (mut cluster, _) = with_a_file();
+    cluster.coordinator().end_by(Signal::INT);
+    fs::remove_file(cluster.path("coord").join("catalog.redb")).expect("it is there");
+    let data = cluster.path("coord");
+    let data = data.to_str().expect("text");
+    for arguments in [
+        &["coord", "--data", data, "--listen", "127.0.0.1:0"][..],
+        &["coord", "--data", data, "--upgrade-only"],
+    ] {
+        cluster.run(arguments).ended(8).complained(&["catalog.redb is missing", "backup"]);
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dfs_core::env::{Access, File};
 use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::io::Errno;
 
 use super::aligned::{DIRECT_SIZE, READ_SIZE, align_down, align_up, with_buffer};
 use super::name_error;
@@ -217,7 +218,7 @@ impl File for RealFile {
                     shared.quota.give(state.len + growth - len);
                 }
                 state.len = len;
-                Err(name_error(error, &"write"))
+                Err(name_error(read_only(error, Errno::BADF), &"write"))
             }
         }
     }
@@ -236,7 +237,7 @@ impl File for RealFile {
         if !state.is_removed {
             shared.quota.give(if changed.is_ok() { state.len.saturating_sub(len) } else { growth });
         }
-        changed?;
+        changed.map_err(|error| name_error(read_only(error, Errno::INVAL), &"set length"))?;
         state.len = len;
         state.written_behind = state.written_behind.min(len);
         Ok(())
@@ -310,6 +311,15 @@ fn write_directly(ways: &Ways<'_>, offset: u64, bytes: &[u8]) -> io::Result<()> 
         offset += piece.len() as u64;
     }
     Ok(())
+}
+
+/// A file on a read-only volume is open for reading only. The system does not
+/// say so of a write to it, it `says` something else.
+fn read_only(error: io::Error, says: Errno) -> io::Error {
+    if error.raw_os_error() == Some(says.raw_os_error()) {
+        return io::ErrorKind::ReadOnlyFilesystem.into();
+    }
+    error
 }
 
 fn refuse_failed(state: &State) -> io::Result<()> {

@@ -250,7 +250,15 @@ fn lock(root: &Path) -> io::Result<fs::File> {
     let path = root.join(LOCK_NAME);
     let named = |error| name_error(error, &path.display());
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-    let mut file = options.open(&path).map_err(named)?;
+    let (mut file, is_read_only) = match options.open(&path) {
+        Ok(file) => (file, false),
+        // A lock needs no writing: what lies on a volume that was made
+        // read-only can still be served.
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            (OpenOptions::new().read(true).open(&path).map_err(named)?, true)
+        }
+        Err(error) => return Err(named(error)),
+    };
     match file.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
@@ -267,6 +275,9 @@ fn lock(root: &Path) -> io::Result<fs::File> {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
         }
         Err(fs::TryLockError::Error(error)) => return Err(named(error)),
+    }
+    if is_read_only {
+        return Ok(file);
     }
     file.set_len(0).map_err(named)?;
     file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(named)?;

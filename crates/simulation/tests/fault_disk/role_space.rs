@@ -142,6 +142,9 @@ fn a_read_only_volume_serves_reads_refuses_the_rest_and_survives_restarts() {
         let host = world.add_host("n1", 4001);
         let mut node = start(&host).await;
         write_before(&node).await;
+        // What looks at the volume and writes that were broken off left there.
+        host.disk().plant_file("tmp/look", b"bytes");
+        host.disk().plant_file("tmp/0000000000000007-0.chunk", b"bytes");
         host.disk().set_read_only(true);
         for life in 0..2 {
             let what = format!("life {life}");

@@ -124,6 +124,8 @@ fn prepare(disk: &dyn Disk) -> Scan<(Vec<String>, Vec<PackName>)> {
     for entry in disk.list(path::DRAFTS).map_err(failed("cannot list tmp"))? {
         disk.remove(&format!("{}/{}", path::DRAFTS, entry.name))
             .or_else(unless_missing)
+            // A volume that was made read-only is served as it is.
+            .or_else(unless_read_only)
             .map_err(failed("cannot sweep tmp"))?;
     }
     let folders = disk.list(path::CHUNKS).map_err(failed("cannot list chunks"))?;
@@ -131,6 +133,10 @@ fn prepare(disk: &dyn Disk) -> Scan<(Vec<String>, Vec<PackName>)> {
     let packs = disk.list(path::PACKS).map_err(failed("cannot list packs"))?;
     let packs = packs.iter().filter_map(|entry| path::parse_pack(&entry.name));
     Ok((folders.collect(), packs.collect()))
+}
+
+fn unless_read_only(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::ReadOnlyFilesystem { Ok(()) } else { Err(error) }
 }
 
 /// Looks at every chunk file in one folder: header, footer, length, name.
@@ -263,9 +269,12 @@ fn set_aside(
     let path = path::pack(number, salt);
     tracing::warn!(path, "this pack {error}: it is kept aside, and its chunks are made anew");
     let failed = |error| ScanError::Disk { what: format!("cannot keep {path} aside"), error };
-    disk.rename(&path, &path::quarantined_pack(number, salt)).map_err(failed)?;
-    disk.sync_dir(path::QUARANTINE).map_err(failed)?;
-    disk.sync_dir(path::PACKS).map_err(failed)?;
+    disk.rename(&path, &path::quarantined_pack(number, salt))
+        .and_then(|()| disk.sync_dir(path::QUARANTINE))
+        .and_then(|()| disk.sync_dir(path::PACKS))
+        // It stays where it is, and the other packs are served.
+        .or_else(unless_read_only)
+        .map_err(failed)?;
     Ok(None)
 }
 
