@@ -204,6 +204,9 @@ pub struct BeginPut {
     pub is_strict: bool,
     /// Take a placement that cannot keep the policy's promise.
     pub allow_unsafe: bool,
+    /// Whose upload it is: the address that the server saw, where it saw one.
+    /// What a client says of itself does not count.
+    pub from: Option<String>,
 }
 
 /// What to do when the name is taken.

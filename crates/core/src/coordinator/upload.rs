@@ -13,6 +13,9 @@ use crate::policy::{Policy, StripeShape};
 
 /// The most uploads at once.
 pub(crate) const UPLOADS_MAX: usize = 16_384;
+/// A client may begin another upload while it has fewer than so many times
+/// what is free under way: alone two thirds of all, so that others find room.
+const SHARE_FACTOR: usize = 2;
 /// The most stripes of one upload that are placed and not yet sealed.
 pub(crate) const OPEN_STRIPES_MAX: usize = 256;
 
@@ -31,6 +34,8 @@ pub(crate) struct Uploads {
     handles_of: BTreeSet<(FileId, u64)>,
     /// Uploads that were taken out to become files.
     committing: BTreeSet<FileId>,
+    /// How many uploads each client address has under way.
+    by_client: BTreeMap<String, usize>,
 }
 
 /// One upload.
@@ -76,6 +81,10 @@ impl Uploads {
                 format!("{UPLOADS_MAX} uploads are under way, the most at once: try again later"),
             ));
         }
+        self.check_share(request.from.as_deref())?;
+        if let Some(client) = &request.from {
+            *self.by_client.entry(client.clone()).or_default() += 1;
+        }
         let upload = Upload {
             request,
             policy,
@@ -90,6 +99,38 @@ impl Uploads {
         };
         self.uploads.insert(id, upload);
         Ok(())
+    }
+
+    /// Refuses an upload of a client that has its share already: another one
+    /// may begin while it has fewer than [`SHARE_FACTOR`] times what is free.
+    fn check_share(&self, client: Option<&str>) -> Result<()> {
+        let Some(client) = client else { return Ok(()) };
+        let held = self.by_client.get(client).copied().unwrap_or(0);
+        let free = UPLOADS_MAX.saturating_sub(self.uploads.len());
+        if held < free.saturating_mul(SHARE_FACTOR) || held == 0 {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Unavailable,
+            format!(
+                "{held} uploads from {client} are under way, its share of {UPLOADS_MAX}: end some \
+                 of them, or wait until those that were left alone lapse"
+            ),
+        ))
+    }
+
+    /// Takes an upload out of those that are under way.
+    fn remove(&mut self, id: FileId) -> Option<Upload> {
+        let upload = self.uploads.remove(&id)?;
+        if let Some(client) = &upload.request.from
+            && let Some(held) = self.by_client.get_mut(client)
+        {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.by_client.remove(client);
+            }
+        }
+        Some(upload)
     }
 
     /// The upload, which counts as used now.
@@ -150,7 +191,7 @@ impl Uploads {
     /// handles stay guarded until [`Uploads::release`].
     pub(crate) fn take(&mut self, id: FileId) -> Result<(Upload, Vec<StripeRecord>)> {
         self.check_not_committing(id)?;
-        let mut upload = self.uploads.remove(&id).ok_or_else(|| unknown(id))?;
+        let mut upload = self.remove(id).ok_or_else(|| unknown(id))?;
         self.committing.insert(id);
         let sealed = std::mem::take(&mut upload.sealed).into_values().collect();
         Ok((upload, sealed))
@@ -167,6 +208,9 @@ impl Uploads {
     /// Puts back what [`Uploads::take`] took.
     pub(crate) fn put_back(&mut self, id: FileId, mut upload: Upload, sealed: Vec<StripeRecord>) {
         upload.sealed = sealed.into_iter().map(|stripe| (stripe.index, stripe)).collect();
+        if let Some(client) = &upload.request.from {
+            *self.by_client.entry(client.clone()).or_default() += 1;
+        }
         self.uploads.insert(id, upload);
         self.committing.remove(&id);
     }
@@ -181,7 +225,7 @@ impl Uploads {
 
     /// Ends the guard over an upload's handles.
     pub(crate) fn release(&mut self, id: FileId) {
-        self.uploads.remove(&id);
+        drop(self.remove(id));
         self.committing.remove(&id);
         let of_upload = (id, 0)..=(id, u64::MAX);
         let firsts: Vec<_> = self.handles_of.range(of_upload).copied().collect();
@@ -343,6 +387,10 @@ mod tests {
 
     /// An upload of `size` bytes, in chunks of 1 MiB, one a stripe.
     fn upload(uploads: &mut Uploads, id: u64, size: Option<u64>) {
+        begin(uploads, id, size, None).expect("there is room");
+    }
+
+    fn begin(uploads: &mut Uploads, id: u64, size: Option<u64>, from: Option<&str>) -> Result<()> {
         let coding = Coding { code: Code::None, data: 1, parity: 0 };
         let policy =
             Policy { replication: 1, coding, compression: Compression::None, chunk_size: 1 << 20 };
@@ -353,8 +401,9 @@ mod tests {
             mode: PutMode::IfAbsent,
             is_strict: false,
             allow_unsafe: false,
+            from: from.map(str::to_owned),
         };
-        uploads.open(FileId(id), request, policy, 0, 0).expect("there is room");
+        uploads.open(FileId(id), request, policy, 0, 0)
     }
 
     fn stripe(first_handle: u64) -> OpenStripe {
@@ -404,6 +453,33 @@ mod tests {
         }
         uploads.release(FileId(2));
         uploads.add_stripe(FileId(3), 524_282, stripe(handle)).expect("there is room again");
+    }
+
+    #[test]
+    fn no_client_takes_the_uploads_of_all() {
+        let mut uploads = Uploads::default();
+        let (greedy, modest) = (Some("10.0.0.1"), Some("10.0.0.2"));
+        let mut ids = 0;
+        let refused = loop {
+            if let Err(refused) = begin(&mut uploads, ids, None, greedy) {
+                break refused;
+            }
+            ids += 1;
+        };
+        assert_eq!(refused.kind, Kind::Unavailable);
+        assert!(refused.message.contains("from 10.0.0.1"), "{refused}");
+        assert_eq!(ids, 10_923, "two thirds of all");
+        for other in 0..100 {
+            let id = ids + other;
+            begin(&mut uploads, id, None, modest).expect("another client is served");
+        }
+        let (upload, sealed) = uploads.take(FileId(0)).expect("it is known");
+        uploads.put_back(FileId(0), upload, sealed);
+        for id in 0..ids {
+            uploads.release(FileId(id));
+        }
+        assert_eq!(uploads.by_client.get("10.0.0.1"), None, "nothing is kept of it");
+        begin(&mut uploads, ids + 100, None, greedy).expect("there is room again");
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub(crate) const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 pub(crate) const CALLS_MAX: usize = 1024;
 /// Short calls under way on one stream of them.
 pub(crate) const SHORT_CALLS_MAX: usize = 128;
+/// A peer may take another place while it holds fewer than so many times what
+/// is free: alone two thirds of all.
+pub(crate) const SHARE_FACTOR: usize = 2;
+/// Chunks that one peer writes to a node at once; a node takes 48 from all.
+pub(crate) const WRITES_PER_PEER_MAX: usize = 32;
 /// Connections to one server.
 pub(crate) const CONNECTIONS_MAX: usize = 1024;
 /// Peers whose connections are kept.

@@ -48,6 +48,7 @@ impl CoordinatorService for CoordinatorLink {
     }
 
     async fn begin_put(&self, request: BeginPut) -> Result<UploadGrant> {
+        let request = BeginPut { from: Some(self.0.caller_name().to_owned()), ..request };
         self.ask("begin_put", |to: Service| async move { to.begin_put(request).await }).await
     }
 

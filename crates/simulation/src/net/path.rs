@@ -190,6 +190,11 @@ impl Path {
         &self.0.caller
     }
 
+    /// The name of the host that calls.
+    pub(super) fn caller_name(&self) -> &str {
+        &self.0.from.name
+    }
+
     /// The host that listens there.
     pub(super) fn host(&self) -> Option<Arc<Host>> {
         self.0.net.host_at(&self.0.to, &self.0.address)

@@ -126,6 +126,7 @@ async fn attempt(
         mode: options.mode,
         is_strict: options.is_strict,
         allow_unsafe: options.allow_unsafe,
+        from: None,
     };
     // An upload that was opened by an answer that got lost lapses by itself.
     let grant = client.call(|coordinator| begin(coordinator, request.clone())).await?;

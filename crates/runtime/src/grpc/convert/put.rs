@@ -59,6 +59,7 @@ impl TryFrom<wire::BeginPutRequest> for BeginPut {
             policy: need("policy", wire.policy)?,
             is_strict: wire.is_strict,
             allow_unsafe: wire.allow_unsafe,
+            from: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! caller waits or has gone, as a role's calls do in the simulated world.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tonic::{Response, Status};
 
+use super::share::{self, NoPlace, Shares};
 use crate::TaskGroup;
 use crate::grpc::convert::Checked;
 use crate::grpc::error::to_status;
@@ -20,7 +22,7 @@ use crate::grpc::limit::CALLS_MAX;
 #[derive(Clone)]
 pub(super) struct Calls {
     tasks: TaskGroup,
-    slots: Arc<Semaphore>,
+    slots: Shares,
     stopping: Arc<watch::Sender<bool>>,
 }
 
@@ -28,7 +30,7 @@ impl Calls {
     /// Each takes one of `slots` while it runs.
     pub(super) fn new(slots: Arc<Semaphore>) -> Self {
         let stopping = Arc::new(watch::Sender::new(false));
-        Self { tasks: TaskGroup::new(Handle::current()), slots, stopping }
+        Self { tasks: TaskGroup::new(Handle::current()), slots: Shares::of(slots), stopping }
     }
 
     /// Runs `call` to its end.
@@ -52,13 +54,14 @@ impl Calls {
         call: impl Future<Output = Result<T>> + Send + 'static,
         then: impl FnOnce(Result<T>) -> Then + Send + 'static,
     ) {
-        let slot = self.slots.clone().try_acquire_owned();
+        let peer = share::peer();
+        let slot = self.slots.take(peer);
         self.tasks.run(async move {
-            let Ok(slot) = slot else {
-                let text = format!("{CALLS_MAX} calls are under way here already: try again");
-                return then(Err(Error::new(Kind::Unavailable, text))).await;
+            let slot = match slot {
+                Ok(slot) => slot,
+                Err(why) => return then(Err(no_place(why, peer))).await,
             };
-            let result = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_panic| {
+            let result = AssertUnwindSafe(share::for_peer(peer, call)).catch_unwind().await.unwrap_or_else(|_panic| {
                 Err(Error::new(
                     Kind::Internal,
                     "the call met a bug and was given up; the log of the process that was called \
@@ -98,6 +101,18 @@ impl Calls {
     pub(super) fn abort_all(&self) {
         self.tasks.abort_all();
     }
+}
+
+/// The refusal of a call for which there is no place.
+fn no_place(why: NoPlace, peer: Option<IpAddr>) -> Error {
+    let text = match (why, peer) {
+        (NoPlace::Share(held), Some(peer)) => format!(
+            "{held} calls from {peer} are under way here, its share of {CALLS_MAX}: end some of \
+             them, or try again"
+        ),
+        _ => format!("{CALLS_MAX} calls are under way here already: try again"),
+    };
+    Error::new(Kind::Unavailable, text)
 }
 
 /// A request, checked for form.

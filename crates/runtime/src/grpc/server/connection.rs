@@ -7,18 +7,19 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
 use futures_util::stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 
+use super::share::{NoPlace, Remote, Shares, Taken};
 use crate::grpc::limit::{ACCEPT_PAUSE, CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, UNWRITTEN_TIMEOUT};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -28,13 +29,13 @@ const PREFACE_BYTES: usize = 24;
 /// when the sender of `cut` is dropped.
 pub(super) fn incoming(
     listener: TcpListener,
-    slots: Arc<Semaphore>,
+    slots: Shares,
     cut: watch::Receiver<()>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     stream::unfold((listener, slots, cut), |(listener, slots, cut)| async {
         loop {
-            let socket = match listener.accept().await {
-                Ok((socket, _)) => socket,
+            let (socket, remote) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -42,14 +43,27 @@ pub(super) fn incoming(
                 }
             };
             // Closed at once: its caller knows sooner than by waiting.
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
-                tracing::warn!("{CONNECTIONS_MAX} connections are open; one more was closed");
-                continue;
+            let slot = match slots.take(Some(remote.ip().to_canonical())) {
+                Ok(slot) => slot,
+                Err(why) => {
+                    tracing::warn!("{}; one more was closed", refusal(why, remote));
+                    continue;
+                }
             };
-            let connection = Connection::new(socket, slot, cut.clone());
+            let connection = Connection::new(socket, remote, slot, cut.clone());
             return Some((connection, (listener, slots, cut)));
         }
     })
+}
+
+fn refusal(why: NoPlace, remote: SocketAddr) -> String {
+    match why {
+        NoPlace::Full => format!("{CONNECTIONS_MAX} connections are open, the most: try again"),
+        NoPlace::Share(held) => format!(
+            "{held} connections from {} are open, its share of {CONNECTIONS_MAX}: close some",
+            remote.ip()
+        ),
+    }
 }
 
 /// One accepted connection.
@@ -62,19 +76,21 @@ pub(super) struct Connection {
     /// Ready when the server ends.
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_cut: bool,
-    _slot: OwnedSemaphorePermit,
+    remote: SocketAddr,
+    _slot: Taken,
 }
 
 impl Connection {
     fn new(
         socket: TcpStream,
-        slot: OwnedSemaphorePermit,
+        remote: SocketAddr,
+        slot: Taken,
         mut cut: watch::Receiver<()>,
     ) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         let opening = Some((0, Box::pin(sleep(FIRST_BYTES_TIMEOUT))));
         let cut = Box::pin(async move { while cut.changed().await.is_ok() {} });
-        Ok(Self { socket, opening, unwritten: None, cut, is_cut: false, _slot: slot })
+        Ok(Self { socket, opening, unwritten: None, cut, is_cut: false, remote, _slot: slot })
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -160,7 +176,9 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Remote;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Remote {
+        Remote(self.remote)
+    }
 }

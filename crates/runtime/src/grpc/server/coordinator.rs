@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dfs_core::api::{CoordinatorService, Rescued};
+use dfs_core::api::{BeginPut, CoordinatorService, Rescued};
 use dfs_core::id::{FileId, Handle};
 use futures_util::FutureExt;
 use tonic::{Request, Response, Status};
 
 use super::call::{Calls, checked, not_taken, well_formed};
+use super::share;
 use super::short::Serve;
 use crate::grpc::convert::{folder_path, member, prefix, put, read};
 use crate::grpc::wire::short_answer::Reply;
@@ -36,7 +37,7 @@ pub(super) fn short(service: Arc<dyn CoordinatorService>) -> Serve {
         let reply = async move {
             Ok(match ask {
                 Ask::BeginPut(request) => Reply::BeginPut(
-                    service.begin_put(well_formed(request.try_into())?).await?.into(),
+                    service.begin_put(from_peer(well_formed(request.try_into())?)).await?.into(),
                 ),
                 Ask::Commit(request) => {
                     Reply::Commit(service.commit(well_formed(request.try_into())?).await?.into())
@@ -179,4 +180,9 @@ impl coordinator_server::Coordinator for Adapter {
         let call = async move { service.report_nodes(reports).await };
         self.calls.answer(call, |()| wire::ReportNodesReply {}).await
     }
+}
+
+/// An upload belongs to whom it is asked by.
+fn from_peer(request: BeginPut) -> BeginPut {
+    BeginPut { from: share::peer().map(|peer| peer.to_string()), ..request }
 }

@@ -4,6 +4,7 @@ mod call;
 mod connection;
 mod coordinator;
 mod node;
+mod share;
 mod short;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ use super::wire::coordinator_server::CoordinatorServer;
 use super::wire::node_server::NodeServer;
 use super::wire::short_server::ShortServer;
 use call::Calls;
+use share::{Peered, Shares};
 
 /// Serves `service` to whoever connects to `listener`, until `shutdown`.
 /// Calls under way then get a few seconds to end.
@@ -56,8 +58,8 @@ pub(super) async fn serve_node_in(
         .max_decoding_message_size(NODE_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(NODE_MESSAGE_BYTES_MAX);
     let router = builder()
-        .add_service(Numbered::new(WithBodies(server), "the node"))
-        .add_service(Numbered::new(short, "the node"));
+        .add_service(Peered(Numbered::new(WithBodies(server), "the node")))
+        .add_service(Peered(Numbered::new(short, "the node")));
     serve(router, listener, places, calls, shutdown).await
 }
 
@@ -79,8 +81,8 @@ pub async fn serve_coordinator(
         .max_decoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(COORDINATOR_MESSAGE_BYTES_MAX);
     let router = builder()
-        .add_service(Numbered::new(server, "the coordinator"))
-        .add_service(Numbered::new(short, "the coordinator"));
+        .add_service(Peered(Numbered::new(server, "the coordinator")))
+        .add_service(Peered(Numbered::new(short, "the coordinator")));
     serve(router, listener, places, calls, shutdown).await
 }
 
@@ -121,7 +123,7 @@ async fn serve(
     // Whatever ends this future, also being dropped, ends the connections.
     let (cut, cut_heard) = watch::channel(());
     let (stop, stop_heard) = oneshot::channel::<()>();
-    let incoming = connection::incoming(listener, places.connections, cut_heard);
+    let incoming = connection::incoming(listener, Shares::of(places.connections), cut_heard);
     let serving = router.serve_with_incoming_shutdown(incoming, async {
         // A dropped sender means stop as well.
         let _ = stop_heard.await;

@@ -19,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Calls, checked, not_taken, well_formed};
+use super::share::Turns;
 use super::short::Serve;
 use crate::grpc::body::{self, Passed, Received};
 use crate::grpc::convert::{Checked, need, node};
@@ -39,11 +40,12 @@ const WRITER: &str = "the writer of this chunk";
 pub(super) struct Adapter {
     service: Arc<dyn NodeService>,
     calls: Calls,
+    turns: Arc<Turns>,
 }
 
 impl Adapter {
     pub(super) fn new(service: Arc<dyn NodeService>, calls: Calls) -> Self {
-        Self { service, calls }
+        Self { service, calls, turns: Arc::default() }
     }
 }
 
@@ -83,7 +85,11 @@ impl node_server::Node for Adapter {
             _ => return Err(to_status(&out_of_place("a chunk's header comes first"))),
         };
         let service = self.service.clone();
-        let call = async move { service.write_chunk(header, parts).await };
+        let turns = self.turns.clone();
+        let call = async move {
+            let _turn = turns.next().await;
+            service.write_chunk(header, parts).await
+        };
         self.calls.answer(call, |()| wire::WriteChunkReply {}).await
     }
 

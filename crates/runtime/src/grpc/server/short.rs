@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::Calls;
+use super::share;
 use crate::grpc::error::to_failure;
 use crate::grpc::limit::{SHORT_CALLS_MAX, STALL_TIMEOUT};
 use crate::grpc::short::{self, ITEM_BYTES_MAX};
@@ -48,7 +49,7 @@ impl short_server::Short for Adapter {
     ) -> std::result::Result<Response<Self::CallsStream>, Status> {
         let (answers, ready) = mpsc::channel(SHORT_CALLS_MAX);
         let taking = take(request.into_inner(), self.serve.clone(), self.calls.clone(), answers);
-        self.calls.continue_with(taking);
+        self.calls.continue_with(share::for_peer(share::peer(), taking));
         Ok(Response::new(in_batches(ready)))
     }
 }

@@ -274,6 +274,7 @@ fn messages_of_an_upload_arrive_as_they_were_sent() {
             mode: if parity.is_some() { PutMode::IfAbsent } else { PutMode::Replace },
             is_strict: parity.is_none(),
             allow_unsafe: parity.is_some(),
+            from: None,
         });
     }
     crosses::<wire::BeginPutReply, _>(UploadGrant {

@@ -127,6 +127,7 @@ fn wish(text: &str, size: Option<u64>) -> BeginPut {
         mode: PutMode::IfAbsent,
         is_strict: false,
         allow_unsafe: false,
+        from: None,
     }
 }
 

@@ -8,6 +8,8 @@ use dfs_core::api::{Error, InventoryPage, Kind, NodeService, Result};
 use dfs_core::env::Peers;
 use dfs_core::id::Handle;
 use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::resume;
@@ -151,6 +153,34 @@ async fn connections_beyond_the_places_of_a_server_are_closed_until_one_ends() {
     drop(soon(faulty.places.connections.acquire()).await.expect("it is never closed"));
     soon(greet(&*node(&third))).await.expect("a place was free");
     soon(greet(&*node(&first))).await.expect("it keeps its place");
+}
+
+/// Connects from an address of this machine, and says hello as HTTP/2 does.
+/// `None` when the server closes the connection instead of answering.
+async fn connect_from(source: &str, server: &str) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(source.parse().expect("an address")).expect("an address of this machine");
+    let mut stream = socket.connect(server.parse().expect("an address")).await.expect("it listens");
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(hello).await.ok()?;
+    let mut head = [0; 9];
+    soon(stream.read_exact(&mut head)).await.ok()?;
+    Some(stream)
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_the_places_of_all() {
+    let faulty = Faulty::start_in(places_for(6), Watched::chunk(short_chunk())).await;
+    let mut held = Vec::new();
+    while let Some(stream) = connect_from("127.0.0.1:0", &faulty.server).await {
+        held.push(stream);
+    }
+    assert_eq!(held.len(), 4, "two thirds of all");
+    for number in 2..4 {
+        let source = format!("127.0.0.{number}:0");
+        let other = connect_from(&source, &faulty.server).await;
+        held.push(other.expect("another address is served"));
+    }
 }
 
 #[tokio::test]
