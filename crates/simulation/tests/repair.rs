@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use dfs_core::api::{NodeState, PutMode, Remove};
+use dfs_core::api::{BadCopy, Lookup, NodeService, NodeState, PutMode, Remove};
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
-use dfs_simulation::cluster::{COORDINATOR, Cluster, ClusterSettings, options, seekable};
+use dfs_simulation::cluster::{
+    COORDINATOR, Cluster, ClusterSettings, file_name, options, seekable,
+};
 use dfs_simulation::oracle::sample_bytes;
+use dfs_simulation::sample::chunk as chunk_of;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -259,5 +262,35 @@ fn a_coordinator_that_stood_still_gives_nobody_up() {
         cluster.host("n1").kill();
         cluster.wait_for("repair", MINUTE, |status| status.repair.done > 0).await;
         all_files_are_there(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn a_whole_copy_of_other_bytes_is_replaced_once_a_reader_reports_it() {
+    World::run(49, async |world| {
+        let cluster = Cluster::start(world, ClusterSettings::new(3, 2, ParitySpec::None)).await;
+        let bytes = sample_bytes(4, 50_000);
+        cluster.put("f", &bytes).await.expect("put");
+        let lookup = || Lookup { name: file_name("f"), version: None, first_stripe: 0 };
+        let map = cluster.coordinator().lookup(lookup()).await.expect("a map");
+        let (stripe, chunk) = (&map.stripes[0], &map.stripes[0].chunks[0]);
+        let name = chunk.copies[0].node.as_str();
+        let node = cluster.node_role(name).expect("it runs");
+        let coordinator = cluster.coordinator_role().expect("it runs");
+        let (context, handle) = (coordinator.context(), stripe.first_handle);
+        let other = chunk_of(context.cluster, handle.0, vec![7; 50_000]);
+        node.delete_chunks(context, vec![handle]).await.expect("delete");
+        other.write_to(&*node, context).await.expect("write");
+        let found = async || node.verify_chunk(context, handle).await.expect("whole").seal.digest;
+        assert_ne!(found().await, chunk.digest);
+
+        assert!(cluster.get("f").await.expect("get") == bytes);
+        let reason = "another SHA-256".to_owned();
+        let report = BadCopy { node: chunk.copies[0].node.clone(), handle, reason };
+        cluster.coordinator().report_bad(report).await.expect("reported");
+        cluster.pass(MINUTE).await;
+        let status = cluster.settle().await;
+        assert_eq!(status.repair.done, 1, "once: {:?}", status.repair);
+        assert_eq!(found().await, chunk.digest);
     });
 }

@@ -124,8 +124,7 @@ impl Members {
 
     /// What is known of a copy.
     pub(super) fn copy_state(&self, node: NodeIndex, handle: Handle) -> CopyState {
-        match self.presence.state(node, handle) {
-            CopyState::Held if self.differing.contains(&(node, handle)) => CopyState::Bad,
+        let state = match self.presence.state(node, handle) {
             // The node told of the copy that the proved one took the place of.
             CopyState::Bad
                 if self.is_promised(node, handle) && !is_planted(Mutant::RepairAgain) =>
@@ -133,6 +132,10 @@ impl Members {
                 CopyState::Held
             }
             CopyState::Missing if self.is_promised(node, handle) => CopyState::Held,
+            state => state,
+        };
+        match state {
+            CopyState::Held if self.differing.contains(&(node, handle)) => CopyState::Bad,
             state => state,
         }
     }
@@ -180,12 +183,14 @@ impl Members {
 
     /// Forgets promises and differing copies that no longer count.
     pub(super) fn forget_promises(&mut self) {
-        let presence = &self.presence;
-        self.differing.retain(|(node, handle)| {
-            !matches!(presence.state(*node, *handle), CopyState::Missing | CopyState::Bad)
-        });
         let live = &self.live;
         self.promised.retain(|(node, _), since_ms| !is_overdue(live, *node, *since_ms));
+        // One that its node has not told of yet is remembered all the same.
+        let (presence, promised) = (&self.presence, &self.promised);
+        self.differing.retain(|copy| {
+            let state = presence.state(copy.0, copy.1);
+            promised.contains_key(copy) || !matches!(state, CopyState::Missing | CopyState::Bad)
+        });
     }
 
     /// Returns the nodes that hold a good copy of a chunk that its layout does
