@@ -156,6 +156,9 @@ impl Membership {
             state.adopting = Some(run);
             state.identity.told.run != run
         };
+        // The caller may go away while a slow disk saves: then another run
+        // must be able to adopt the node.
+        let _adopting = Adopting(self);
         let now_ms = self.env.wall.now_ms();
         let Adopt { context, coordinator, position, numbers_end, .. } = request;
         let address = coordinator.clone();
@@ -173,7 +176,6 @@ impl Membership {
             .await;
         {
             let mut state = self.state();
-            state.adopting = None;
             saved?;
             if is_new {
                 (state.position, state.confirms) = (position, None);
@@ -426,4 +428,13 @@ fn check_folder(disk: &dyn Disk, identity: &Identity) -> Result<()> {
         identity.id
     );
     Err(Error::new(Kind::Unavailable, text))
+}
+
+/// An adoption that goes on. It ends with its call, answered or given up.
+struct Adopting<'a>(&'a Membership);
+
+impl Drop for Adopting<'_> {
+    fn drop(&mut self) {
+        self.0.state().adopting = None;
+    }
 }
