@@ -88,7 +88,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -123,6 +123,9 @@ impl Mutant {
         Self::HedgeFirstFrameOnly,
         Self::NeverSetsAside,
         Self::NeverCallsBack,
+        Self::TrustOwnDigest,
+        Self::StopAtClosedFile,
+        Self::RepairAgain,
     ];
 }
 

@@ -18,6 +18,11 @@ const SMALL_LIMITS_ONE_OF: u64 = 3;
 const DRAWN_FIRST: usize = 29;
 /// Of so many seeds, one has faults of the kinds that came later.
 const LATER_KINDS_ONE_OF: u64 = 4;
+/// Of so many seeds, one has clients that change the same few files at once
+/// while answers are lost.
+const CONTENDING_ONE_OF: u64 = 6;
+/// How much such clients do, all together.
+const CONTENDING_OPS_MAX: u64 = 250;
 /// The name of a drawn scenario.
 pub const NAME: &str = "swarm";
 
@@ -53,6 +58,7 @@ pub fn scenario(seed: u64) -> Scenario {
         scenario.faults.sort_by_key(|fault| fault.at);
     }
     later_faults(seed, &mut scenario);
+    contend(seed, &mut scenario);
     scenario
 }
 
@@ -235,9 +241,40 @@ fn later_faults(seed: u64, scenario: &mut Scenario) {
     }
     for _ in 0..1 + rng.below(3) {
         let kind = *pick(&mut rng, &FaultKind::ALL[DRAWN_FIRST..]);
-        scenario.faults.push(fault(&mut rng, kind, scenario));
+        let mut fault = fault(&mut rng, kind, scenario);
+        if kind.is_on_catalog() {
+            // They take long, and wait for a quiet moment.
+            fault.at = Span::from_millis(fault.at.as_millis() / 4);
+        }
+        scenario.faults.push(fault);
     }
     scenario.faults.sort_by_key(|fault| fault.at);
+}
+
+/// Several clients change one or two small files without a pause, and a part
+/// of the answers is lost: what one client asks for again meets what another
+/// one did meanwhile.
+fn contend(seed: u64, scenario: &mut Scenario) {
+    let mut rng = Rng::derive(seed, "contention");
+    if !rng.chance(1, CONTENDING_ONE_OF) {
+        return;
+    }
+    scenario.cluster.clients = 3 + index(rng.below(3));
+    let lasts_ms = scenario.lasts.as_millis();
+    let every_ms = *pick(&mut rng, &[300, 1000, 3000]);
+    let Some(workload) = &mut scenario.workload else { return };
+    workload.every = Span::from_millis(every_ms);
+    let ops = lasts_ms * scenario.cluster.clients as u64 / every_ms;
+    workload.ops = index(ops.min(CONTENDING_OPS_MAX));
+    workload.names = 1 + index(rng.below(2));
+    workload.size_max = ByteSize(600);
+    workload.weights.put = 4;
+    workload.weights.remove = 6;
+    let mut lost = fault(&mut rng, FaultKind::LoseAnswers, scenario);
+    lost.host = pick(&mut rng, &["", "coord"]).to_string();
+    lost.per_mille = Some(*pick(&mut rng, &[30, 150]));
+    (lost.at, lost.lasts) = (Span::default(), Some(Span::from_millis(lasts_ms)));
+    scenario.faults.insert(0, lost);
 }
 
 fn fault(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> Fault {

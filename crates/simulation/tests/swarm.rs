@@ -17,17 +17,15 @@ use dfs_simulation::sweep::sweep;
 const SEEDS: RangeInclusive<u64> = 0..=799;
 /// Seeds that found what was mended since.
 const FOUND_SOMETHING: [u64; 25] = [
-    870, 986, 1195, 1228, 1256, 1402, 1490, 2408, 6499, 7491, 8223, 8532, 13_526, 17_900, 18_854,
+    860, 870, 986, 1195, 1228, 1256, 1402, 1490, 2408, 6499, 7491, 8223, 8532, 13_526, 17_900,
     27_498, 27_963, 32_086, 34_569, 40_660, 58_491, 60_984, 62_470, 70_723, 77_014,
 ];
 /// How often these seeds must reach each coverage mark.
 const REACHED_MIN: u64 = 20;
 /// Marks that so few seeds need not reach: one coordinator never has two
-/// repairs of one chunk, and an upload is seldom under way for so long that
-/// another run takes its nodes over. Chunks of the swarm have few frames, and
-/// a stream ends before it can fall behind: `slow.rs` has larger ones.
-const SELDOM: [Mark; 4] =
-    [Mark::LayoutRefused, Mark::StaleRefused, Mark::ReadOvertaken, Mark::WriteSetAside];
+/// repairs of one chunk. Chunks of the swarm have few frames, and a stream
+/// ends before it can fall behind: `slow.rs` has larger ones.
+const SELDOM: [Mark; 3] = [Mark::LayoutRefused, Mark::ReadOvertaken, Mark::WriteSetAside];
 /// Runs that shrinking a failure may take.
 const SHRINK_RUNS_MAX: u32 = 150;
 
@@ -67,7 +65,10 @@ fn whatever_a_seed_draws_holds() {
     assert_eq!(sum.runs, SEEDS.end() + 1 + FOUND_SOMETHING.len() as u64);
     assert!(sum.beyond_tolerance > sum.runs / 20, "some go beyond tolerance");
     for kind in dfs_simulation::scenario::FaultKind::ALL {
-        assert!(sum.struck.get(kind.name()).is_some_and(|times| *times > 10), "{}", kind.name());
+        // Those of the catalog wait for a quiet moment, and are often left out.
+        let times_min = if kind.is_on_catalog() { 3 } else { 10 };
+        let times = sum.struck.get(kind.name()).copied().unwrap_or(0);
+        assert!(times > times_min, "{} struck only {times} times", kind.name());
     }
     println!("{:#?}", sum.marks);
     for mark in Mark::ALL.into_iter().filter(|mark| !SELDOM.contains(mark)) {

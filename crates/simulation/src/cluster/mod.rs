@@ -214,7 +214,17 @@ impl<'w> Cluster<'w> {
     /// # Errors
     /// What it says when it does not start.
     pub async fn try_start_coordinator(&self) -> Result<(), String> {
-        let settings = self.coordinator_settings();
+        self.try_start_coordinator_with(self.coordinator_settings()).await
+    }
+
+    /// Starts the coordinator (again) with settings of its own.
+    ///
+    /// # Errors
+    /// What it says when it does not start.
+    pub async fn try_start_coordinator_with(
+        &self,
+        settings: CoordinatorSettings,
+    ) -> Result<(), String> {
         let coordinator = start_coordinator_on(&self.host(COORDINATOR), settings).await?;
         *self.coordinator_role.borrow_mut() = Arc::downgrade(&coordinator);
         Ok(())

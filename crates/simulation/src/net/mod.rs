@@ -89,14 +89,16 @@ struct State {
     /// Carried by every process that starts from now on.
     hard: Option<Hard>,
     rebuilt: Vec<Rebuilt>,
+    /// Copies whose receipts came, for rules about single copies.
+    made: Vec<(String, Handle)>,
     /// Copies that were ordered to be deleted.
     deleted: Vec<(String, Handle)>,
     deletions: Vec<Deleted>,
     /// What the process of each host has heeded, by number.
     heeded: BTreeMap<u32, Heeded>,
     stale: Vec<String>,
-    /// The first answer to each request.
-    answers: BTreeMap<RequestId, String>,
+    /// The first answer to each request, by who gave it.
+    answers: BTreeMap<(u32, RequestId), String>,
     changed_answers: Vec<String>,
 }
 
@@ -150,6 +152,7 @@ impl Net {
             faults: Faults::default(),
             hard: None,
             rebuilt: Vec::new(),
+            made: Vec::new(),
             deleted: Vec::new(),
             deletions: Vec::new(),
             heeded: BTreeMap::new(),
@@ -251,6 +254,13 @@ impl Net {
     #[must_use]
     pub fn take_rebuilt(&self) -> Vec<Rebuilt> {
         std::mem::take(&mut self.state().rebuilt)
+    }
+
+    /// The copies, each by host and handle, whose receipts came since this was
+    /// asked last.
+    #[must_use]
+    pub fn take_made(&self) -> Vec<(String, Handle)> {
+        std::mem::take(&mut self.state().made)
     }
 
     /// The copies, each by host and handle, that somebody was told to delete

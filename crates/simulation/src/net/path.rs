@@ -69,6 +69,8 @@ impl Path {
         let host_of = |address: &String| {
             address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).to_owned()
         };
+        let made = (self.0.to.name.to_string(), receipt.handle);
+        self.0.net.state().made.push(made);
         self.0.net.state().rebuilt.push(Rebuilt {
             began_ms,
             ended_ms: trace::elapsed_ms(),

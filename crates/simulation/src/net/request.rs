@@ -11,12 +11,14 @@ use super::path::Path;
 #[derive(Clone)]
 pub(super) struct Asked {
     net: Net,
+    /// Who is asked.
+    by: u32,
     request: Option<RequestId>,
 }
 
 impl Path {
     pub(super) fn request(&self, request: Option<RequestId>) -> Asked {
-        Asked { net: self.net().clone(), request }
+        Asked { net: self.net().clone(), by: self.to().number, request }
     }
 }
 
@@ -40,7 +42,7 @@ impl Asked {
                 kind => format!("{kind:?}"),
             },
         };
-        self.net.note_answer(request, said);
+        self.net.note_answer(self.by, request, said);
         result
     }
 }
@@ -53,15 +55,20 @@ impl Net {
         std::mem::take(&mut self.state().changed_answers)
     }
 
-    fn note_answer(&self, request: RequestId, said: String) {
+    /// Forgets all answers: another catalog is served from now on.
+    pub(crate) fn forget_answers(&self) {
+        self.state().answers.clear();
+    }
+
+    fn note_answer(&self, by: u32, request: RequestId, said: String) {
         let mut state = self.state();
-        match state.answers.get(&request) {
+        match state.answers.get(&(by, request)) {
             Some(first) if *first != said => {
                 let text = format!("request {request} was answered {first:?}, and again {said:?}");
                 state.changed_answers.push(text);
             }
             Some(_) => {}
-            None => drop(state.answers.insert(request, said)),
+            None => drop(state.answers.insert((by, request), said)),
         }
     }
 }

@@ -103,7 +103,8 @@ impl Run<'_> {
         self.note_op_steps(from);
     }
 
-    fn client_machine(&self, number: usize) -> std::sync::Arc<Host> {
+    /// The machine of a client, which runs.
+    pub(super) fn client_machine(&self, number: usize) -> std::sync::Arc<Host> {
         let host = self.world.host(&client_name(number));
         if !host.is_up() {
             host.start();
@@ -119,11 +120,7 @@ impl Run<'_> {
 
     async fn put(&self, host: &Host, op: &Op, mode: PutMode) {
         let len = usize::try_from(op.size.map_or(0, |size| size.0)).expect("fits into memory");
-        let version = {
-            let mut contents = self.contents.borrow_mut();
-            contents.push(len);
-            contents.len() - 1
-        };
+        let version = self.new_version(len);
         let bytes = self.content(version);
         let begun = self.history.borrow_mut().begin(&op.name, Some(version));
         let was_tainted = !self.guard.borrow().tainted.is_empty();
@@ -534,8 +531,15 @@ impl Run<'_> {
         }
     }
 
+    /// The number of a new content of so many bytes.
+    pub(super) fn new_version(&self, len: usize) -> Version {
+        let mut contents = self.contents.borrow_mut();
+        contents.push(len);
+        contents.len() - 1
+    }
+
     /// The bytes of a version.
-    fn content(&self, version: Version) -> Vec<u8> {
+    pub(super) fn content(&self, version: Version) -> Vec<u8> {
         let len = self.contents.borrow()[version];
         let mut rng = Rng::derive(self.world.seed() ^ (version as u64) << 20, "content");
         mixed_bytes(&mut rng, len)

@@ -19,6 +19,11 @@ const COPIES_MAX: usize = 4096;
 /// one must know it: heartbeats, their delays and verifications fit in.
 const KNOWN_MISSING_MS: u64 = 40_000;
 
+/// How often one copy may be made within [`MADE_WITHIN_MS`].
+const MADE_MAX: usize = 4;
+/// See [`MADE_MAX`].
+const MADE_WITHIN_MS: u64 = 10_000;
+
 /// A node's name and a chunk.
 type Copy = (String, Handle);
 
@@ -31,11 +36,15 @@ struct Look {
     reader: Option<Context>,
     /// The good copies of the nodes that run.
     held: BTreeSet<Copy>,
+    /// The bad ones.
+    bad: BTreeSet<Copy>,
 }
 
 /// What was seen of copies so far.
 #[derive(Default)]
 struct Seen {
+    /// When each copy was made lately.
+    made: BTreeMap<Copy, Vec<u64>>,
     last: Look,
     /// Since when copies that layouts name are not there.
     missing_since_ms: BTreeMap<Copy, u64>,
@@ -48,6 +57,7 @@ impl Run<'_> {
         loop {
             self.world.pass(INTERVAL).await;
             let deleted = self.world.net().take_deleted();
+            let made = self.world.net().take_made();
             let Some(look) = self.look_at_copies(&seen.last).await else { continue };
             let now_ms = trace::elapsed_ms();
             if !self.scenario.beyond_tolerance {
@@ -55,7 +65,38 @@ impl Run<'_> {
                     self.check_deleted(&seen, &look, &(node, handle), now_ms);
                 }
             }
+            self.check_undamaged(&look);
+            for copy in made {
+                self.check_made(&mut seen, copy, now_ms);
+            }
             seen.take(look, now_ms);
+        }
+    }
+
+    /// I7: what is bad on a node that nothing ever damaged was bad when it was
+    /// made. A repair may mend it before the end.
+    fn check_undamaged(&self, look: &Look) {
+        let guard = self.guard.borrow();
+        let bad = look.bad.iter().find(|(node, _)| !guard.ever_tainted.contains(node));
+        let Some((node, handle)) = bad else { return };
+        let text = format!("the copy of chunk {handle} on {node} is bad, and nothing damaged it");
+        drop(guard);
+        self.violates("I7", text);
+    }
+
+    /// L2: a copy that is there and good is not made again and again.
+    fn check_made(&self, seen: &mut Seen, copy: Copy, now_ms: u64) {
+        let was_good = seen.last.held.contains(&copy);
+        let (node, handle) = &copy;
+        let times = seen.made.entry(copy.clone()).or_default();
+        times.retain(|at_ms| now_ms - at_ms <= MADE_WITHIN_MS);
+        times.push(now_ms);
+        if times.len() > MADE_MAX && was_good {
+            let times = times.len();
+            self.violates(
+                "L2",
+                format!("chunk {handle} was made {times} times on {node} within 10 s"),
+            );
         }
     }
 
@@ -68,7 +109,7 @@ impl Run<'_> {
         if layouts.values().map(BTreeSet::len).sum::<usize>() > COPIES_MAX {
             return None;
         }
-        let mut look = Look { layouts, reader, held: BTreeSet::new() };
+        let mut look = Look { layouts, reader, held: BTreeSet::new(), bad: BTreeSet::new() };
         let context = reader?;
         for name in self.cluster.node_names() {
             let host = self.world.host(&name);
@@ -78,8 +119,10 @@ impl Run<'_> {
             }
             let mut after = None;
             while let Ok(page) = node.inventory(context, after).await {
-                let good = page.chunks.iter().filter(|chunk| chunk.is_good);
-                look.held.extend(good.map(|chunk| (name.clone(), chunk.handle)));
+                for chunk in &page.chunks {
+                    let copies = if chunk.is_good { &mut look.held } else { &mut look.bad };
+                    copies.insert((name.clone(), chunk.handle));
+                }
                 after = page.chunks.last().map(|chunk| chunk.handle);
                 if page.is_last || after.is_none() {
                     break;

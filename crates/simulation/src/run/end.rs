@@ -77,6 +77,7 @@ impl Run<'_> {
         self.check_listed().await;
         let Some(maps) = self.layouts().await else { return };
         self.check_layouts(&maps).await;
+        self.check_digests().await;
         self.check_ledger().await;
         self.check_space(&maps).await;
         self.check_quiet().await;

@@ -19,10 +19,14 @@ pub(super) struct Guard {
     away: BTreeMap<String, u32>,
     /// Nodes that may hold damage that nobody has looked for yet.
     pub(super) tainted: BTreeSet<String>,
+    /// Nodes that ever held damage.
+    pub(super) ever_tainted: BTreeSet<String>,
     /// Nodes that were away or damaged since all was well last.
     touched: BTreeSet<String>,
     /// Whether any node ever was away or damaged.
     pub(super) was_anyone_away: bool,
+    /// Whether a fault goes on that has to be alone: others wait.
+    pub(super) is_reserved: bool,
     /// Faults that go on now and that are on no node's account.
     others: u32,
     /// Whether there were such since all was well last.
@@ -99,6 +103,7 @@ impl Guard {
     pub(super) fn taint(&mut self, node: &str) {
         self.troubles += 1;
         self.tainted.insert(node.to_owned());
+        self.ever_tainted.insert(node.to_owned());
         self.touched.insert(node.to_owned());
         (self.is_hurt, self.was_anyone_away) = (true, true);
     }

@@ -4,6 +4,7 @@
 //!
 //! - `client`: what clients do, and whether what they see is right.
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
+//! - `second`: two coordinators on one catalog.
 //! - `operator`: starts what died, replaces what is lost, looks for damage.
 //! - `copies`: what nodes really hold. `watch`: the timeline.
 //! - `truth`: whether the cluster tells the truth of itself. `invariant`: what
@@ -13,12 +14,14 @@
 mod client;
 mod copies;
 mod end;
+mod forge;
 mod guard;
 mod hard;
 mod invariant;
 mod ledger;
 mod operator;
 mod report;
+mod second;
 mod state;
 mod strike;
 mod truth;

@@ -84,6 +84,13 @@ impl Run<'_> {
     /// a new disk, as its own message advises.
     fn replace_if_damaged(&self, name: &str) {
         let since = self.refusals.borrow().get(name).map(|(_, since)| *since);
+        let is_closed = self.world.host(name).disk().has_closed_files();
+        let refusals = self.refusals.borrow();
+        let refusal = refusals.get(name).map(|(refusal, _)| refusal.clone()).unwrap_or_default();
+        drop(refusals);
+        if is_closed && refusal.contains("cannot open") {
+            self.violates("L1", format!("{name} does not start for one file: {refusal}"));
+        }
         let is_due = since.is_some_and(|since| trace::elapsed_ms() - since >= REFUSES_MAX_MS);
         if is_due && self.guard.borrow().tainted.contains(name) {
             let host = self.world.host(name);
@@ -164,6 +171,9 @@ impl Run<'_> {
             let page = node.inventory(context, after).await.ok()?;
             for held in page.chunks.iter().filter(|held| held.is_good) {
                 match node.verify_chunk(context, held.handle).await {
+                    Ok(receipt) if self.differs(&receipt) => {
+                        self.report_differing(name, held.handle).await;
+                    }
                     Ok(_) => verified += 1,
                     Err(error) if error.kind == Kind::Integrity => bad += 1,
                     Err(error) if error.kind == Kind::NotFound => {}

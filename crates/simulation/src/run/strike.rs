@@ -3,7 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::hard;
+use super::second;
 use super::state::{BEYOND_POLICY, Run};
 use crate::cluster::COORDINATOR;
 use crate::disk::{Call, MemoryDisk};
@@ -24,6 +27,13 @@ const DRIFT_PPM: i64 = 1_000_000;
 /// Waits until the fault is due, strikes if it may, and ends it.
 pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
     run.world.pass(fault.at.0).await;
+    let until = Instant::now() + run.scenario.lasts.0.saturating_sub(fault.at.0);
+    while run.guard.borrow().is_reserved {
+        run.world.pass(LOOK_INTERVAL).await;
+    }
+    if fault.what.is_on_catalog() {
+        return second::strike(run, number, fault, until).await;
+    }
     let hosts = run.scenario.hosts_named(&fault.host);
     let nodes: Vec<String> = hosts.iter().filter(|host| host.starts_with('n')).cloned().collect();
     let is_known = |host: &String| run.hosts().contains(host);
@@ -43,12 +53,14 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
             from = begin(run, number, fault);
             run.guard.borrow_mut().taint(node);
             damage(run, number, fault, node);
+            run.forge(number, fault, node).await;
         }
         Harm::Destroys => {
             from = begin(run, number, fault);
             for node in &nodes {
                 run.guard.borrow_mut().taint(node);
                 damage(run, number, fault, node);
+                run.forge(number, fault, node).await;
             }
         }
         Harm::Away => {
@@ -122,7 +134,7 @@ pub(super) fn describe(fault: &Fault) -> String {
 }
 
 /// Tells that a fault begins; gives the step of the world.
-fn begin(run: &Run<'_>, number: usize, fault: &Fault) -> u64 {
+pub(super) fn begin(run: &Run<'_>, number: usize, fault: &Fault) -> u64 {
     run.count_struck(number, fault);
     let lasts = fault.lasts.map(|lasts| format!(" for {lasts}")).unwrap_or_default();
     run.tell("fault", format!("{}{lasts}", describe(fault)));
@@ -236,10 +248,15 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
         }
         FaultKind::Join => run.join().await,
         FaultKind::LoseLedger => run.lose_ledger(number, lasts).await,
-        FaultKind::BitRot
+        FaultKind::TwinCoordinator
+        | FaultKind::Usurp
+        | FaultKind::OldCatalog
+        | FaultKind::BitRot
         | FaultKind::BadSector
         | FaultKind::LoseWrite
         | FaultKind::MisdirectWrite
+        | FaultKind::ForgeCopy
+        | FaultKind::CloseFile
         | FaultKind::Wipe => {}
     }
 }
@@ -266,6 +283,14 @@ fn damage(run: &Run<'_>, number: usize, fault: &Fault, node: &str) {
     match fault.what {
         FaultKind::FailRead | FaultKind::FlipRead | FaultKind::MisdirectRead => {
             plan_calls(disk, fault.what, count);
+        }
+        FaultKind::CloseFile => {
+            let holds = |path: &str| path.starts_with("chunks/") || path.starts_with("packs/");
+            let files: Vec<_> = disk.files().into_iter().filter(|(path, _)| holds(path)).collect();
+            for _ in 0..count.min(u32::try_from(files.len()).unwrap_or(u32::MAX)) {
+                let at = usize::try_from(rng.below(files.len() as u64)).expect("it is in memory");
+                disk.close_file(&files[at].0);
+            }
         }
         FaultKind::LoseWrite => disk.lose_next_writes(count),
         FaultKind::MisdirectWrite => disk.misdirect_next_writes(count),
@@ -322,7 +347,8 @@ async fn after_damage(run: &Run<'_>, number: usize, fault: &Fault, nodes: &[Stri
     }
 }
 
-fn hold(run: &Run<'_>, hosts: &[String], is_held: bool) {
+/// Holds hosts down, or no longer.
+pub(super) fn hold(run: &Run<'_>, hosts: &[String], is_held: bool) {
     let mut held = run.held.borrow_mut();
     for host in hosts {
         let faults = held.entry(host.clone()).or_default();

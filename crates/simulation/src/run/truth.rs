@@ -138,7 +138,8 @@ impl Run<'_> {
     fn coordinator_is_undisturbed(&self) -> bool {
         let host = self.world.host(COORDINATOR);
         let is_held = self.held.borrow().get(COORDINATOR).is_some_and(|faults| *faults > 0);
-        let is_whole = host.is_up() && !host.is_paused() && !is_held;
+        let is_alone = !self.guard.borrow().is_reserved;
+        let is_whole = host.is_up() && !host.is_paused() && !is_held && is_alone;
         is_whole && self.link_faults.borrow().is_empty()
     }
 

@@ -75,6 +75,10 @@ impl Run<'_> {
     }
 
     fn see_nodes(&self, seen: &mut Seen, status: &ClusterStatus) {
+        if self.guard.borrow().is_reserved {
+            // Folders are exchanged, and runs with them.
+            seen.run = None;
+        }
         if seen.run.is_some_and(|run| run != status.run && run.epoch >= status.run.epoch) {
             self.violates("I9", format!("the run fell to {}", status.run));
         }

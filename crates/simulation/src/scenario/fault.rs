@@ -108,6 +108,19 @@ pub enum FaultKind {
     Deaf,
     /// The coordinator's ledger is gone from its path while it runs.
     LoseLedger,
+    /// The coordinator is stopped, its folder is copied, and a coordinator
+    /// starts on each.
+    TwinCoordinator,
+    /// A coordinator starts on a copy of the running one's folder, while that
+    /// one's answers no longer reach its nodes.
+    Usurp,
+    /// A copy of the coordinator's folder is put back for a while, `lasts`
+    /// after it was made.
+    OldCatalog,
+    /// Copies are replaced by others that are whole and have other bytes.
+    ForgeCopy,
+    /// Files cannot be opened any more, as after `chmod 000`.
+    CloseFile,
 }
 
 /// A field of a [`Fault`] that its kind uses.
@@ -137,7 +150,7 @@ pub enum Harm {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 37] = [
         Self::Kill,
         Self::PowerCut,
         Self::Pause,
@@ -170,6 +183,11 @@ impl FaultKind {
         Self::LoseAnswers,
         Self::Deaf,
         Self::LoseLedger,
+        Self::ForgeCopy,
+        Self::CloseFile,
+        Self::TwinCoordinator,
+        Self::Usurp,
+        Self::OldCatalog,
     ];
 
     /// Its name in a scenario.
@@ -208,6 +226,11 @@ impl FaultKind {
             Self::LoseAnswers => "lose-answers",
             Self::Deaf => "deaf",
             Self::LoseLedger => "lose-ledger",
+            Self::ForgeCopy => "forge-copy",
+            Self::CloseFile => "close-file",
+            Self::TwinCoordinator => "twin-coordinator",
+            Self::Usurp => "usurp",
+            Self::OldCatalog => "old-catalog",
         }
     }
 
@@ -239,11 +262,15 @@ impl FaultKind {
             | Self::FailWrite
             | Self::FlipRead
             | Self::MisdirectRead => &[Host, Count, Lasts],
-            Self::BitRot | Self::BadSector | Self::LoseWrite | Self::MisdirectWrite => {
-                &[Host, Count]
-            }
+            Self::BitRot
+            | Self::BadSector
+            | Self::LoseWrite
+            | Self::MisdirectWrite
+            | Self::ForgeCopy
+            | Self::CloseFile => &[Host, Count],
             Self::ClockJump => &[Host, Jump],
-            Self::Join => &[],
+            Self::OldCatalog => &[Lasts],
+            Self::Join | Self::TwinCoordinator | Self::Usurp => &[],
         }
     }
 
@@ -251,6 +278,12 @@ impl FaultKind {
     #[must_use]
     pub fn is_on_network(self) -> bool {
         matches!(self, Self::Loss | Self::Delay | Self::Double | Self::Reset | Self::LoseAnswers)
+    }
+
+    /// Whether it strikes the catalog: it has to be alone.
+    #[must_use]
+    pub fn is_on_catalog(self) -> bool {
+        matches!(self, Self::TwinCoordinator | Self::Usurp | Self::OldCatalog)
     }
 
     /// What it can do to what a node holds.
@@ -273,6 +306,8 @@ impl FaultKind {
             | Self::BadSector
             | Self::LoseWrite
             | Self::MisdirectWrite
+            | Self::ForgeCopy
+            | Self::CloseFile
             | Self::Wipe => Harm::Destroys,
             _ => Harm::None,
         }
