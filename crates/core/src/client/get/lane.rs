@@ -331,13 +331,10 @@ impl<'a> Lane<'a> {
             for copy in &chunk_map.copies {
                 let is_here = copy.state == NodeState::Online && copy.presence == CopyState::Held;
                 let why_not = findings.why_not(handle, &copy.node);
-                // Whoever is not the node that the coordinator knows, or could
-                // not read at all, says nothing of the copy.
-                let is_lost = match why_not {
-                    Some(Kind::Integrity) => true,
-                    Some(Kind::NotFound) => copy.state == NodeState::Online,
-                    _ => false,
-                };
+                // Only damage that was seen here is a loss. That a node does not
+                // have the copy is believed once the coordinator has heard it
+                // too: the one that answered may stand on the wrong disk.
+                let is_lost = why_not == Some(Kind::Integrity);
                 // Of this chunk's own copies, each has failed somehow; a slow
                 // node, too, has proved nothing.
                 let has_failed =
