@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn nodes(states: [NodeState; 2]) -> BTreeMap<NodeId, NodeState> {
-        let name = |number: usize| NodeId::new(&format!("n{number}")).expect("a name");
+        let name = |number: usize| NodeId::new(format!("n{number}")).expect("a name");
         (1..).map(name).zip(states).collect()
     }
 

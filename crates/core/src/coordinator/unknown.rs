@@ -19,7 +19,9 @@ use crate::presence::Presence;
 fn ranges(catalog: &Catalog) -> Vec<Range<Handle>> {
     let handed_out = catalog.cluster().map_or(0, |cluster| cluster.next_number);
     let kept = catalog.foreign().map(|range| range.start..range.end.min(handed_out));
-    kept.chain([handed_out..u64::MAX]).map(|it| Handle(it.start)..Handle(it.end)).collect()
+    kept.chain(std::iter::once(handed_out..u64::MAX))
+        .map(|it| Handle(it.start)..Handle(it.end))
+        .collect()
 }
 
 /// The unknown copies of one node behind `after`, in order.
