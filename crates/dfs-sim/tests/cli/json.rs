@@ -9,7 +9,7 @@ fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
     let put = cluster.run(&["put", "a", "--name", "d/a", "--json"]).ended(0).json();
     let get = cluster.run(&["get", "d/a", "--out", "b", "--json"]).ended(0).json();
     for (answer, command) in [(&put, "put"), (&get, "get")] {
-        assert_eq!(answer["schema_version"], 1);
+        assert_eq!(answer["schema_version"], 2);
         assert_eq!(answer["command"], command);
         let file = &answer["files"][0];
         assert_eq!(file["name"], "d/a");
@@ -41,7 +41,7 @@ fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
     let du = cluster.run(&["du", "d", "--json"]).ended(0).json();
     assert_eq!(du["paths"][0]["usage"]["files"], 1);
     let status = cluster.status();
-    assert_eq!(status["schema_version"], 1);
+    assert_eq!(status["schema_version"], 2);
     assert_eq!(status["usage"]["logical_bytes"], 200_000);
     assert_eq!(status["promise"]["nodes_lost_max"], 1);
     assert_eq!(status["health"], "ok");
@@ -57,7 +57,7 @@ fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
     let gone = cluster.run(&["rm", "d/b", "--json"]).ended(0).json();
     assert_eq!(gone["is_dry_run"], false);
     let error = cluster.run(&["stat", "d/b", "--json"]).ended(5).json();
-    assert_eq!(error["schema_version"], 1);
+    assert_eq!(error["schema_version"], 2);
     assert_eq!(error["error"]["kind"], "not_found");
 }
 

@@ -50,7 +50,7 @@ fn a_run_and_a_sweep_answer_in_json_and_write_their_trace() {
     let trace = path.to_str().expect("text");
     let run = sim(&["run", "slow-node", "--lasts", "2m", "--trace", trace, "--json"]).ended(0);
     let run = run.json();
-    assert_eq!((run["schema_version"].as_u64(), run["is_right"].as_bool()), (Some(1), Some(true)));
+    assert_eq!((run["schema_version"].as_u64(), run["is_right"].as_bool()), (Some(2), Some(true)));
     assert_eq!(run["faults"]["slow-disk"], 1);
     let lines = fs::read_to_string(&path).expect("a trace").lines().count() as u64;
     assert_eq!(Some(lines), run["events"].as_u64());

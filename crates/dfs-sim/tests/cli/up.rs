@@ -1,26 +1,46 @@
 //! One process that is a whole cluster, and the demonstration.
 
 use std::fs;
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 
 use crate::harness::{Answer, Server, eventually, material, program};
 
+/// A folder for a whole cluster, and a file `a` beside it.
+struct Store {
+    folder: tempfile::TempDir,
+    data: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Store {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bytes = material(700_000);
+        fs::write(folder.path().join("a"), &bytes).expect("a file");
+        Self { data: folder.path().join("store"), folder, bytes }
+    }
+
+    fn start(&self, flags: &[&str]) -> Server {
+        let mut command = program();
+        command.args(["up", "--port", "0"]).args(flags).arg("--data").arg(&self.data);
+        Server::start(&mut command)
+    }
+
+    fn run(&self, server: &Server, line: &[&str]) -> Answer {
+        let mut command = program();
+        command.env("DFS_SIM_COORD", &server.address).current_dir(self.folder.path());
+        Answer::of(command.args(line))
+    }
+}
+
 #[test]
 fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("store");
-    let bytes = material(700_000);
-    fs::write(folder.path().join("a"), &bytes).expect("a file");
-    let start = |flags: &[&str]| {
-        let mut command = program();
-        Server::start(command.args(["up", "--port", "0"]).args(flags).arg("--data").arg(&data))
-    };
-    let run = |server: &Server, line: &[&str]| {
-        let mut command = program();
-        command.env("DFS_SIM_COORD", &server.address).current_dir(folder.path());
-        Answer::of(command.args(line)).ended(0)
-    };
+    let store = Store::new();
+    let (folder, data, bytes) = (&store.folder, &store.data, &store.bytes);
+    let start = |flags: &[&str]| store.start(flags);
+    let run = |server: &Server, line: &[&str]| store.run(server, line).ended(0);
     let mut server = start(&["--nodes", "4", "--parity", "rs:2+1"]);
     server.says("4 nodes online");
     run(&server, &["put", "a"]);
@@ -29,7 +49,7 @@ fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
     let mut server = start(&[]);
     server.says("4 nodes online");
     run(&server, &["get", "a", "--out", "b"]);
-    assert!(fs::read(folder.path().join("b")).expect("the file") == bytes);
+    assert!(fs::read(folder.path().join("b")).expect("the file") == *bytes);
     run(&server, &["put", "a", "--name", "c"]);
     let stat = run(&server, &["stat", "c", "--json"]).json();
     assert_eq!(stat["file"]["policy"]["parity"], "rs:2+1", "the policy is kept");
@@ -41,24 +61,15 @@ fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
     drop(server);
     let mut fewer = program();
     fewer.args(["up", "--port", "0", "--nodes", "2", "--data"]);
-    Answer::of(fewer.arg(&data)).ended(2).complained(&["has 5 nodes"]);
+    Answer::of(fewer.arg(data)).ended(2).complained(&["has 5 nodes"]);
 }
 
 #[test]
 fn a_lost_folder_is_named_and_never_begun_anew_by_itself() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("store");
-    let bytes = material(700_000);
-    fs::write(folder.path().join("a"), &bytes).expect("a file");
-    let start = |flags: &[&str]| {
-        let mut command = program();
-        Server::start(command.args(["up", "--port", "0"]).args(flags).arg("--data").arg(&data))
-    };
-    let run = |server: &Server, line: &[&str]| {
-        let mut command = program();
-        command.env("DFS_SIM_COORD", &server.address).current_dir(folder.path());
-        Answer::of(command.args(line))
-    };
+    let store = Store::new();
+    let (folder, data, bytes) = (&store.folder, &store.data, &store.bytes);
+    let start = |flags: &[&str]| store.start(flags);
+    let run = |server: &Server, line: &[&str]| store.run(server, line);
     let flags = ["--nodes", "5", "--parity", "rs:3+2", "--repair-after", "1h"];
     let online = |server: &Server, count: usize| {
         eventually(&format!("{count} nodes are online"), || {
@@ -83,14 +94,14 @@ fn a_lost_folder_is_named_and_never_begun_anew_by_itself() {
         server.says("n1 is missing");
         server.says("--replace n3");
         run(&server, &["get", "a", "--out", "b", "--force"]).ended(0);
-        assert!(fs::read(folder.path().join("b")).expect("the file") == bytes);
+        assert!(fs::read(folder.path().join("b")).expect("the file") == *bytes);
         assert!(!data.join("n1").exists(), "it is not begun anew");
         server.end_by(Signal::TERM);
     }
     fs::rename(folder.path().join("away"), data.join("n1")).expect("it is back");
     let mut wrong = program();
     wrong.args(["up", "--port", "0", "--replace", "n1", "--data"]);
-    Answer::of(wrong.arg(&data)).ended(2).complained(&["n1 is there"]);
+    Answer::of(wrong.arg(data)).ended(2).complained(&["n1 is there"]);
     // A node that missed the last run waits for the end of its lease.
     let mut server = start(&["--replace", "n3", "--repair-after", "1s"]);
     eventually("all are online and the lost copies are made anew", || {

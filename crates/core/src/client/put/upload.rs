@@ -400,11 +400,13 @@ impl<'a> Upload<'a> {
             )
         };
         if self.options.is_strict && !is_planted(Mutant::StrictIsNotStrict) {
-            let fix = "start the missing nodes, or put without --strict and let repair complete it";
+            let fix = "bring back the nodes that are away or make room on those that are full, or put \
+                       without --strict and let repair complete it";
             return Err(explain("--strict takes no fewer copies than the policy names", fix));
         }
         let required = self.required();
-        let fix = "start the missing nodes, or choose a policy for fewer nodes";
+        let fix = "bring back the nodes that are away, make room on those that are full, or choose a \
+                   policy for fewer nodes";
         match placement::tolerance(shape, &indexed(holders)) {
             Some(tolerated) if tolerated >= required => Ok(()),
             Some(_) => Err(explain("a put must be able to lose any one more node", fix)),
