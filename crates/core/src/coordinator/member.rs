@@ -100,6 +100,31 @@ impl Members {
         }
     }
 
+    /// A member as a candidate for new copies.
+    pub(super) fn candidate(&self, member: &MemberRecord, now_ms: u64) -> Candidate {
+        let live = self.get(member.index);
+        let is_online = self.state(member.index, now_ms) == NodeState::Online;
+        let is_well = live.is_some_and(|live| live.trouble.is_none() && live.refuses.is_none());
+        Candidate {
+            index: member.index,
+            id: member.id.clone(),
+            zone: member.zone.clone(),
+            capacity: member.capacity,
+            free: live.map_or(0, |live| live.space.free),
+            is_writable: is_online && is_well,
+            note: live.and_then(|live| note(live, now_ms)),
+        }
+    }
+
+    /// Notes where a member listens.
+    fn note_address(&mut self, node: NodeIndex, address: &str, now_ms: u64) {
+        let live = self.live.entry(node).or_insert_with(|| Live::new(now_ms, address));
+        if live.address != address {
+            address.clone_into(&mut live.address);
+            live.reach = Reach::default();
+        }
+    }
+
     /// What is known of a node.
     pub(super) fn state(&self, node: NodeIndex, now_ms: u64) -> NodeState {
         self.live.get(&node).map_or(NodeState::Unknown, |live| live.health.state(now_ms))
@@ -283,22 +308,7 @@ impl Coordinator {
         let members: Vec<MemberRecord> =
             self.door.peek(|catalog| catalog.members().cloned().collect());
         let state = self.state();
-        let candidate = |member: MemberRecord| {
-            let live = state.members.get(member.index);
-            let is_online = state.members.state(member.index, now_ms) == NodeState::Online;
-            let is_well = live.is_some_and(|live| live.trouble.is_none() && live.refuses.is_none());
-            let note = live.and_then(|live| note(live, now_ms));
-            Candidate {
-                index: member.index,
-                id: member.id,
-                zone: member.zone,
-                capacity: member.capacity,
-                free: live.map_or(0, |live| live.space.free),
-                is_writable: is_online && is_well,
-                note,
-            }
-        };
-        members.into_iter().map(candidate).collect()
+        members.iter().map(|member| state.members.candidate(member, now_ms)).collect()
     }
 
     /// The members' short numbers by name.
@@ -441,10 +451,10 @@ impl Coordinator {
                 && member.capacity == capacity
         });
         if let Some(member) = is_known {
-            // Who made it a member may have hung up before it was counted in.
+            // Whoever told the catalog may have hung up before this was noted,
+            // or is just about to note it.
             let now_ms = self.now_ms();
-            let live = &mut self.state().members.live;
-            live.entry(member.index).or_insert_with(|| Live::new(now_ms, &info.address));
+            self.state().members.note_address(member.index, &info.address, now_ms);
             return Ok(member.index);
         }
         if known.is_none() {
@@ -479,12 +489,7 @@ impl Coordinator {
             None if state.members.get(index).is_some() => {}
             None => tracing::info!(node = %info.id, address = %info.address, "a node joined"),
         }
-        let live =
-            state.members.live.entry(index).or_insert_with(|| Live::new(now_ms, &info.address));
-        if live.address != info.address {
-            live.address.clone_from(&info.address);
-            live.reach = Reach::default();
-        }
+        state.members.note_address(index, &info.address, now_ms);
         Ok(index)
     }
 

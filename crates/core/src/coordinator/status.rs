@@ -1,6 +1,7 @@
 //! The cluster on one page.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::member::Live;
 use super::role::{Coordinator, State};
@@ -13,6 +14,7 @@ use crate::id::{Handle, NodeIndex};
 use crate::placement::{self, Candidate, PlacementRequest};
 use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
+use crate::repair::Survey;
 use crate::verdict::{FilesAffected, Known, LedgerKnown, NodeKnown};
 
 /// How long a refused announcement under a node's id is shown.
@@ -26,6 +28,18 @@ pub(super) struct Asked {
     candidates: Vec<Candidate>,
 }
 
+/// What the state of the coordinator says of the cluster at one moment.
+struct Seen {
+    candidates: Vec<Candidate>,
+    known: Vec<NodeKnown>,
+    nodes: Vec<NodeStatus>,
+    never_heard: Vec<String>,
+    survey: Arc<Survey>,
+    is_surveyed: bool,
+    repair: RepairStatus,
+    garbage_bytes: u64,
+}
+
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::status`].
     pub(super) async fn cluster_status(&self) -> Result<ClusterStatus> {
@@ -37,9 +51,6 @@ impl Coordinator {
                 (members, catalog.totals(), cluster.policy, cluster.placement)
             })
             .await?;
-        let candidates = self.candidates();
-        let cannot_store = self.why_nothing_can_be_stored(&policy, placement, &candidates);
-        let promise = self.promise(&policy, placement, candidates);
         let (leased, counted) = self.leased_members();
         let trouble = self.ledger_trouble();
         let is_stuck = trouble.is_some() || self.may_be_old().await;
@@ -49,6 +60,10 @@ impl Coordinator {
             catalog.foreign().map(range).collect()
         });
         let unknown = self.unknown();
+        let now_ms = self.now_ms();
+        let seen = self.seen_of(&members, now_ms);
+        let cannot_store = self.why_nothing_can_be_stored(&policy, placement, &seen.candidates);
+        let promise = self.promise(&policy, placement, seen.candidates);
         // A coordinator that makes no changes stores nothing, whatever room there is.
         let cannot_store = match &trouble {
             Some(_) => None,
@@ -60,33 +75,17 @@ impl Coordinator {
             broken: trouble.as_deref().filter(|_| lost.is_none()),
             full: full.as_deref(),
         };
-        let now_ms = self.now_ms();
-        let state = self.state();
-        let never_heard = self.never_heard(&state);
-        let known: Vec<NodeKnown> = (members.iter())
-            .map(|member| node_known(member, state.members.get(member.index), now_ms))
-            .collect();
-        let mut nodes: Vec<NodeStatus> = (members.into_iter())
-            .map(|member| {
-                let index = member.index;
-                let live = state.members.get(index);
-                let held = state.members.presence.summary(index);
-                node_status(member, live, held, now_ms)
-            })
-            .collect();
-        nodes.sort_by(|one, other| one.id.cmp(&other.id));
-        let health = state.survey.health();
         let verdict = Verdict::of(&Known {
             uptime_ms: now_ms,
-            is_surveyed: state.is_surveyed,
-            stripes: health,
-            files: FilesAffected::of(&state.survey),
-            nodes: &known,
-            never_heard: &never_heard,
+            is_surveyed: seen.is_surveyed,
+            stripes: seen.survey.health(),
+            files: FilesAffected::of(&seen.survey),
+            nodes: &seen.known,
+            never_heard: &seen.never_heard,
             cannot_store: cannot_store.as_deref(),
             ledger,
         });
-        let expected = nodes.len().saturating_add(never_heard.len());
+        let expected = seen.nodes.len().saturating_add(seen.never_heard.len());
         Ok(ClusterStatus {
             cluster: self.context.cluster,
             run: self.context.run,
@@ -103,9 +102,9 @@ impl Coordinator {
             is_relaxed: self.settings.durability == Durability::Relaxed,
             verdict,
             promise,
-            stored: Stored::of(&state.survey),
+            stored: Stored::of(&seen.survey),
             nodes_expected: u32::try_from(expected).unwrap_or(u32::MAX),
-            nodes,
+            nodes: seen.nodes,
             usage: Usage {
                 files: totals.files,
                 chunks: totals.chunks,
@@ -113,10 +112,34 @@ impl Coordinator {
                 stored_bytes: totals.stored_bytes,
                 raw_bytes: totals.raw_bytes,
             },
-            health,
+            health: seen.survey.health(),
+            repair: seen.repair,
+            garbage_bytes: seen.garbage_bytes,
+        })
+    }
+
+    /// What is known of `members`, all of it at one moment: what is said of
+    /// one thing fits what is said of another.
+    fn seen_of(&self, members: &[MemberRecord], now_ms: u64) -> Seen {
+        let state = self.state();
+        let known = |member| node_known(member, state.members.get(member.index), now_ms);
+        let status = |member: &MemberRecord| {
+            let held = state.members.presence.summary(member.index);
+            node_status(member.clone(), state.members.get(member.index), held, now_ms)
+        };
+        let mut nodes: Vec<NodeStatus> = members.iter().map(status).collect();
+        nodes.sort_by(|one, other| one.id.cmp(&other.id));
+        let candidate = |member| state.members.candidate(member, now_ms);
+        Seen {
+            candidates: members.iter().map(candidate).collect(),
+            known: members.iter().map(known).collect(),
+            nodes,
+            never_heard: self.never_heard(&state),
+            survey: state.survey.clone(),
+            is_surveyed: state.is_surveyed,
             repair: self.repair_status(&state),
             garbage_bytes: state.members.presence.unwanted_bytes(),
-        })
+        }
     }
 
     /// What the policy promises on `candidates`. It is found by many trials,
