@@ -36,7 +36,7 @@ fn a_lost_request_has_no_effect_and_a_lost_answer_keeps_it() {
 
 /// A node behind a firewall: it is heard, and nobody can connect to it.
 #[test]
-fn a_node_that_takes_no_calls_is_heard_all_the_same() {
+fn a_node_that_takes_no_calls_is_heard_and_told_to_be_cut_off() {
     World::run(4, async |world| {
         let parity = ParitySpec::None;
         let cluster = Cluster::start(world, ClusterSettings::new(3, 2, parity)).await;
@@ -49,7 +49,9 @@ fn a_node_that_takes_no_calls_is_heard_all_the_same() {
         cluster.pass(Duration::from_secs(60)).await;
         let status = cluster.status().await;
         let state = |name: &str| status.nodes.iter().find(|node| node.id.as_str() == name);
-        assert_eq!(state("n1").map(|node| node.state), Some(NodeState::Online));
+        let n1 = state("n1").expect("a member");
+        assert_eq!(n1.state, NodeState::CutOff);
+        assert!(n1.heard_ms_ago.is_some_and(|ago| ago < 6_000), "its heartbeats arrive: {n1:?}");
     });
 }
 
