@@ -7,10 +7,12 @@
 mod coordinator;
 mod error;
 mod node;
+mod status;
 
 pub use coordinator::*;
 pub use error::{Error, Kind, Result};
 pub use node::*;
+pub use status::*;
 
 // What the floors below define and messages carry.
 pub use crate::catalog::Told;
