@@ -69,7 +69,8 @@ impl From<Kind> for Code {
             | Kind::StaleEpoch
             | Kind::UnknownUpload
             | Kind::NotKnown
-            | Kind::Forgotten => Self::Unavailable,
+            | Kind::Forgotten
+            | Kind::Superseded => Self::Unavailable,
             Kind::Invalid => Self::Usage,
             Kind::NotAuthorised => Self::NotAuthorised,
             Kind::NotFound => Self::NotFound,
@@ -178,6 +179,7 @@ mod tests {
             (Kind::Internal, 1),
             (Kind::NotKnown, 3),
             (Kind::Forgotten, 3),
+            (Kind::Superseded, 3),
         ] {
             assert_eq!(Code::from(kind) as u8, code, "{kind:?}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dfs_core::api::{Kind, NodeState};
+use dfs_core::api::{Kind, NodeState, ReasonKind, Word};
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
 use dfs_simulation::cluster::{Cluster, ClusterSettings, options, seekable};
@@ -68,6 +68,38 @@ fn a_put_that_can_lose_one_more_node_succeeds_degraded_and_is_completed() {
             assert_eq!((info.copies_missing, info.spares), (0, 2));
         });
     }
+}
+
+#[test]
+fn a_full_node_costs_a_put_no_more_than_a_dead_one_and_the_status_says_so() {
+    let parity = ParitySpec::ReedSolomon { data: 3, parity: 2 };
+    World::run(74, async |world| {
+        let cluster = Cluster::start(world, patient(5, 1, parity)).await;
+        cluster.settle().await;
+        assert_eq!(cluster.status().await.verdict.word, Word::AllWell);
+        let disk = cluster.host("n4").disk().clone();
+        disk.set_capacity(disk.used() + 1_000);
+        cluster.pass(Duration::from_secs(8)).await;
+        let verdict = cluster.status().await.verdict;
+        assert_eq!(verdict.reasons[0].kind, ReasonKind::StoresThinly, "{verdict:?}");
+        let said = verdict.sentence();
+        assert!(said.contains("n4 has") && said.contains("free some space"), "{said}");
+        let bytes = sample_bytes(1, 700_000);
+        let put = cluster.put("a", &bytes).await.expect("it is stored, with copies missing");
+        assert!(put.copies_missing > 0, "it says so");
+        let mut strict = options("strict");
+        strict.is_strict = true;
+        let refused = cluster.put_with(seekable(&bytes), strict).await;
+        assert_eq!(refused.expect_err("strict is strict").kind, Kind::NoSpace);
+        cluster.host("n1").kill();
+        assert!(cluster.get("a").await.expect("get") == bytes, "any one more node may go");
+        cluster.start_node("n1").await;
+        disk.set_capacity(u64::MAX);
+        cluster.wait_until_heard().await;
+        cluster.settle().await;
+        let stored = cluster.status().await.stored;
+        assert_eq!(stored.spares_min, None, "repair completed it: {stored:?}");
+    });
 }
 
 #[test]

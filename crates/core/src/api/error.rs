@@ -29,6 +29,9 @@ pub enum Kind {
     NotFound,
     /// The name is taken.
     Exists,
+    /// Another client replaced the file with a newer version meanwhile: this
+    /// change was not made. A change that begins now would win.
+    Superseded,
     /// This build or format version does not know how.
     NotSupported,
     /// Bytes failed a checksum, or cannot be recovered.
@@ -77,6 +80,7 @@ impl From<Reaction> for Kind {
             Reaction::Invalid => Self::Invalid,
             Reaction::NotFound => Self::NotFound,
             Reaction::Exists => Self::Exists,
+            Reaction::Superseded => Self::Superseded,
             Reaction::Retry => Self::Unavailable,
             Reaction::WrongIdentity => Self::WrongIdentity,
             Reaction::StaleEpoch => Self::StaleEpoch,

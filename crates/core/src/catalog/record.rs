@@ -183,7 +183,9 @@ pub struct Gone {
     pub bytes: u64,
 }
 
-/// A file at the moment at which it was stored.
+/// A file at the moment at which it was stored. It is a row of the ledger, so
+/// it is a type of its own beside the wire's `FileInfo`: a new field there
+/// must not change what is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
     /// Its id.

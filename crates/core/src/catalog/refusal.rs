@@ -120,7 +120,10 @@ pub enum Refusal {
         inside: FileName,
     },
     /// A newer version was stored while this one was under way.
-    #[error("{name} was replaced by a newer upload ({newer}) while {id} was under way")]
+    #[error(
+        "another upload ({newer}) that began later replaced {name} while this one ({id}) was under \
+         way: this one is not stored; put it again if it must be the newest"
+    )]
     Superseded {
         /// The name.
         name: FileName,
@@ -226,6 +229,8 @@ pub enum Reaction {
     /// It may be a repeat whose answer is no longer kept: it was not executed
     /// now, and may have been before.
     Forgotten,
+    /// A newer version is there: begin anew to replace that one.
+    Superseded,
 }
 
 impl Refusal {
@@ -235,7 +240,7 @@ impl Refusal {
         match self {
             Self::NotFound(_) | Self::NoChunk(_) | Self::NotForeign(_) => Reaction::NotFound,
             Self::Exists(_) | Self::FileInTheWay { .. } | Self::IsFolder { .. } => Reaction::Exists,
-            Self::Superseded { .. } => Reaction::Exists,
+            Self::Superseded { .. } => Reaction::Superseded,
             Self::LayoutChanged(_) => Reaction::Retry,
             Self::OtherFolder { .. } | Self::FolderTaken { .. } => Reaction::WrongIdentity,
             Self::StaleEpoch { .. } => Reaction::StaleEpoch,

@@ -99,7 +99,7 @@ fn replacing_takes_the_old_version_and_its_chunks_along() {
     assert_eq!(catalog.chunk(Handle(11)), None);
     let file = catalog.file(&name("x")).expect("the new one");
     assert_eq!(catalog.totals(), catalog.file_totals(file));
-    refused(&mut catalog, &commit(25, "x", PLAIN, 1, 1, true), "newer upload (40)");
+    refused(&mut catalog, &commit(25, "x", PLAIN, 1, 1, true), "another upload (40)");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::api::{
 use crate::catalog::{ForeignRange, MemberRecord};
 use crate::env::Durability;
 use crate::id::{Handle, NodeIndex};
-use crate::placement::{self, Candidate, PlacementRequest};
+use crate::placement::{self, Candidate, PlacementError, PlacementRequest};
 use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
 use crate::repair::Survey;
@@ -62,7 +62,8 @@ impl Coordinator {
         let unknown = self.unknown();
         let now_ms = self.now_ms();
         let seen = self.seen_of(&members, now_ms);
-        let cannot_store = self.why_nothing_can_be_stored(&policy, placement, &seen.candidates);
+        let (cannot_store, stores_thinly) =
+            self.why_not_stored_whole(&policy, placement, &seen.candidates);
         let promise = self.promise(&policy, placement, seen.candidates);
         // A coordinator that makes no changes stores nothing, whatever room there is.
         let cannot_store = match &trouble {
@@ -83,6 +84,7 @@ impl Coordinator {
             nodes: &seen.known,
             never_heard: &seen.never_heard,
             cannot_store: cannot_store.as_deref(),
+            stores_thinly: stores_thinly.as_deref(),
             ledger,
         });
         let expected = seen.nodes.len().saturating_add(seen.never_heard.len());
@@ -176,19 +178,19 @@ impl Coordinator {
     }
 
     /// Why a full stripe of the cluster's policy cannot be stored now, space
-    /// included; `None` while it can.
-    fn why_nothing_can_be_stored(
+    /// included; and where it can, why it lacks copies for want of room.
+    fn why_not_stored_whole(
         &self,
         policy: &PolicySpec,
         strategy: PlacementStrategy,
         candidates: &[Candidate],
-    ) -> Option<String> {
+    ) -> (Option<String>, Option<String>) {
         if candidates.is_empty() {
-            return Some("the cluster has no node".to_owned());
+            return (Some("the cluster has no node".to_owned()), None);
         }
         let policy = match policy.resolve(candidates.len()) {
             Ok(policy) => policy,
-            Err(refusal) => return Some(refusal.to_string()),
+            Err(refusal) => return (Some(refusal.to_string()), None),
         };
         let request = PlacementRequest {
             strategy,
@@ -201,7 +203,14 @@ impl Coordinator {
             allow_unsafe: self.settings.allow_unsafe,
             is_strict: false,
         };
-        placement::choose(&request).err().map(|refusal| refusal.to_string())
+        if let Err(refusal) = placement::choose(&request) {
+            return (Some(refusal.to_string()), None);
+        }
+        // Nodes that are away are told of by themselves; full ones are not.
+        match placement::choose(&PlacementRequest { is_strict: true, ..request }) {
+            Err(PlacementError::NoSpace(why)) => (None, Some(why)),
+            Ok(_) | Err(_) => (None, None),
+        }
     }
 
     /// What repair is doing.
@@ -237,6 +246,9 @@ fn node_known(member: &MemberRecord, live: Option<&Live>, now_ms: u64) -> NodeKn
         id: member.id.clone(),
         state: live.map_or(NodeState::Unknown, |live| live.health.state(now_ms)),
         gone_for_ms: gone_since_ms.map(|since_ms| now_ms.saturating_sub(since_ms)),
+        silent_for_ms: live
+            .and_then(|live| live.health.heard_ms())
+            .map(|heard_ms| now_ms.saturating_sub(heard_ms)),
         trouble: live.and_then(|live| live.trouble.clone()),
         refuses: live.and_then(|live| live.refuses.clone()),
         cut_off: live.and_then(|live| live.reach.cut_off()),

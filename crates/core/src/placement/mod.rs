@@ -10,14 +10,14 @@
 //!   survives the loss of any [`Policy::promised_losses`] nodes, counted by
 //!   [`tolerance`], not by rule of thumb. With a node for every copy it
 //!   survives R + M - 1.
-//! - When nodes are **missing** (members that cannot be written to now) and
-//!   no complete placement can be had without them, it may be **degraded**:
-//!   it is a complete placement on all members, less what would be on the
-//!   missing ones; so repair completes it by adding copies. What is left must
-//!   survive the loss of any one more node, or of none where the policy
-//!   promises none. A strict request does not take that.
-//! - A full disk does not make a node missing: for want of space a placement
-//!   is refused, not thinned.
+//! - When nodes are **missing** (members that cannot be written to now, or
+//!   have no room for one copy) and no complete placement can be had without
+//!   them, it may be **degraded**: it is a complete placement on all members,
+//!   less what would be on the missing ones; so repair completes it by adding
+//!   copies. What is left must survive the loss of any one more node, or of
+//!   none where the policy promises none. A strict request does not take that.
+//!   A full node counts as a dead one here: otherwise puts would fail until
+//!   somebody stopped it.
 //! - `allow_unsafe` takes the best that can be had.
 //!
 //! # What it prefers
@@ -157,7 +157,7 @@ fn degraded(request: &PlacementRequest<'_>, rooms: &Rooms, promised: u8) -> Opti
 struct Rooms {
     /// Those that can take copies now.
     present: Vec<Spot>,
-    /// Those that are missing; they count as roomy.
+    /// Those that are missing, full ones too; they count as roomy.
     missing: Vec<Spot>,
 }
 
@@ -179,12 +179,11 @@ impl Rooms {
             0 => u64::MAX,
             bytes => candidate.free / bytes,
         };
-        let (present, missing): (Vec<_>, Vec<_>) =
-            request.candidates.iter().partition(|candidate| is_present(candidate));
-        let roomy = present.into_iter().filter(|candidate| room(candidate) > 0).collect();
+        let is_roomy = |candidate: &&Candidate| is_present(candidate) && room(candidate) > 0;
+        let (present, missing): (Vec<_>, Vec<_>) = request.candidates.iter().partition(is_roomy);
         let in_order = |list| walk(request.strategy, request.key, list);
         Self {
-            present: in_order(roomy).into_iter().map(|c| spot(c, room(c))).collect(),
+            present: in_order(present).into_iter().map(|c| spot(c, room(c))).collect(),
             missing: in_order(missing).into_iter().map(|c| spot(c, u64::MAX)).collect(),
         }
     }

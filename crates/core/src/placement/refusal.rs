@@ -35,16 +35,9 @@ fn too_few(request: &PlacementRequest<'_>) -> String {
     let policy = request.policy;
     let needed = nodes_needed(policy).max(1);
     let (present, missing) = split(request);
-    let mut text = format!(
-        "{} needs {}, {} online",
-        short_name(policy),
-        nodes(needed),
-        match present {
-            0 => "none is".to_owned(),
-            1 => "1 is".to_owned(),
-            _ => format!("{present} are"),
-        },
-    );
+    // Some of those that count here may be gone, and not missed yet: it is not
+    // said that they are there.
+    let mut text = format!("{} needs {}, not {present}", short_name(policy), nodes(needed));
     if !missing.is_empty() {
         text.push_str(&format!(" ({})", missing.join(", ")));
     }
@@ -73,7 +66,7 @@ fn no_space(request: &PlacementRequest<'_>) -> String {
         .collect();
     let needed = nodes_needed(request.policy).max(1);
     let detail = if full.is_empty() {
-        format!("{} online, but not for all of its copies", nodes_of(split(request).0))
+        format!("{} have room, but not for all of its copies", nodes_of(split(request).0))
     } else {
         full.join(", ")
     };

@@ -62,6 +62,9 @@ pub struct Known<'a> {
     pub never_heard: &'a [String],
     /// Why a new file cannot be stored now, where that is so.
     pub cannot_store: Option<&'a str>,
+    /// Why new files get fewer copies than their policy names, where full
+    /// nodes are the reason.
+    pub stores_thinly: Option<&'a str>,
     /// What is wrong with the coordinator's ledger.
     pub ledger: LedgerKnown<'a>,
 }
@@ -154,6 +157,8 @@ pub struct NodeKnown {
     pub state: NodeState,
     /// How long it has been gone, in ms, where it is.
     pub gone_for_ms: Option<u64>,
+    /// How long ago it was heard, in ms, where it was.
+    pub silent_for_ms: Option<u64>,
     /// What it reports to be wrong with it, mostly its disk.
     pub trouble: Option<String>,
     /// Why it obeys another run of a coordinator than this one.

@@ -1,7 +1,7 @@
 //! Why the verdict is what it is.
 
 use super::{Known, LedgerKnown, NodeKnown, Word, is_starting};
-use crate::health::NodeState;
+use crate::health::{NodeState, OFFLINE_AFTER_MS};
 use crate::id::NodeId;
 use crate::repair::FILES_COUNTED_MAX;
 
@@ -53,6 +53,8 @@ pub enum ReasonKind {
     NodeTrouble,
     /// New files cannot be stored.
     CannotStore,
+    /// New files are stored with copies missing, for want of room.
+    StoresThinly,
     /// The coordinator's ledger is gone from its path: the catalog is in
     /// memory only.
     LedgerLost,
@@ -64,7 +66,7 @@ pub enum ReasonKind {
 
 impl ReasonKind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::StripesLost,
         Self::StripesUnreachable,
         Self::StripesAtRisk,
@@ -81,6 +83,7 @@ impl ReasonKind {
         Self::NodeRefused,
         Self::NodeTrouble,
         Self::CannotStore,
+        Self::StoresThinly,
         Self::LedgerLost,
         Self::LedgerBroken,
         Self::LedgerFull,
@@ -104,6 +107,7 @@ impl ReasonKind {
             | Self::NodeRefused
             | Self::NodeTrouble
             | Self::CannotStore
+            | Self::StoresThinly
             | Self::LedgerFull => Word::Degraded,
         }
     }
@@ -128,6 +132,7 @@ impl ReasonKind {
             Self::NodeRefused => "node_refused",
             Self::NodeTrouble => "node_trouble",
             Self::CannotStore => "cannot_store",
+            Self::StoresThinly => "stores_thinly",
             Self::LedgerLost => "ledger_lost",
             Self::LedgerBroken => "ledger_broken",
             Self::LedgerFull => "ledger_full",
@@ -266,6 +271,12 @@ pub(super) fn of_nodes(known: &Known<'_>) -> Vec<Reason> {
         let sentence = format!("new files cannot be stored: {why}");
         reasons.push(Reason { kind: ReasonKind::CannotStore, node: None, count: 0, sentence });
     }
+    if let Some(why) = known.stores_thinly
+        && !is_starting(known)
+    {
+        let sentence = format!("new files are stored with copies missing, for want of room: {why}");
+        reasons.push(Reason { kind: ReasonKind::StoresThinly, node: None, count: 0, sentence });
+    }
     reasons
 }
 
@@ -275,7 +286,15 @@ fn of_state(node: &NodeKnown) -> Option<(ReasonKind, String)> {
     let away = |word: &str| Some((ReasonKind::NodeAway, format!("{id} {word}{ago}")));
     match node.state {
         NodeState::Online => None,
-        NodeState::Suspect => away("suspect"),
+        NodeState::Suspect => {
+            let silent = node.silent_for_ms.map(|ms| format!(" for {}", span(ms)));
+            let sentence = format!(
+                "{id} has been silent{}; its copies still count as there, until it is offline at {}",
+                silent.unwrap_or_default(),
+                span(OFFLINE_AFTER_MS)
+            );
+            Some((ReasonKind::NodeAway, sentence))
+        }
         NodeState::Offline => away("offline"),
         NodeState::Absent => away("absent"),
         NodeState::Unknown => away("not heard since the coordinator started"),

@@ -5,6 +5,7 @@ fn node(id: &str, state: NodeState) -> NodeKnown {
         id: NodeId::new(id).expect("an id"),
         state,
         gone_for_ms: None,
+        silent_for_ms: None,
         trouble: None,
         refuses: None,
         cut_off: None,
@@ -20,6 +21,7 @@ struct Row {
     nodes: Vec<NodeKnown>,
     never_heard: Vec<String>,
     cannot_store: Option<&'static str>,
+    stores_thinly: Option<&'static str>,
     ledger: LedgerKnown<'static>,
 }
 
@@ -31,6 +33,7 @@ fn well() -> Row {
         nodes: vec![node("n1", NodeState::Online), node("n2", NodeState::Online)],
         never_heard: Vec::new(),
         cannot_store: None,
+        stores_thinly: None,
         ledger: LedgerKnown::default(),
     }
 }
@@ -44,6 +47,7 @@ fn verdict(row: &Row) -> Verdict {
         nodes: &row.nodes,
         never_heard: &row.never_heard,
         cannot_store: row.cannot_store,
+        stores_thinly: row.stores_thinly,
         ledger: row.ledger,
     })
 }
@@ -113,6 +117,11 @@ fn every_row_of_the_table_leads_to_its_word() {
             Word::Degraded,
             Row { cannot_store: Some("n2 is full"), ..well() },
         ),
+        (
+            ReasonKind::StoresThinly,
+            Word::Degraded,
+            Row { stores_thinly: Some("n2 is full"), ..well() },
+        ),
         (ReasonKind::LedgerLost, Word::AtRisk, with_ledger(|ledger| ledger.lost = Some("gone"))),
         (ReasonKind::LedgerBroken, Word::AtRisk, with_ledger(|ledger| ledger.broken = Some("EIO"))),
         (ReasonKind::LedgerFull, Word::Degraded, with_ledger(|ledger| ledger.full = Some("full"))),
@@ -149,6 +158,19 @@ fn a_node_that_never_answered_is_missing_from_those_expected() {
     let row = Row { never_heard: vec!["10.0.0.4:4001".to_owned()], ..well() };
     let said = verdict(&row).sentence();
     assert_eq!(said, "degraded: 2 of 3 nodes expected: none ever answered at 10.0.0.4:4001");
+}
+
+#[test]
+fn a_silent_node_is_told_before_it_is_offline() {
+    let row = with_node(|node| {
+        node.state = NodeState::Suspect;
+        node.silent_for_ms = Some(8_400);
+    });
+    assert_eq!(
+        verdict(&row).sentence(),
+        "degraded: n2 has been silent for 8s; its copies still count as there, until it is \
+         offline at 12s"
+    );
 }
 
 #[test]

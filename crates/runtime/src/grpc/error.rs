@@ -17,7 +17,7 @@ const KIND_KEY: &str = "dfs-kind";
 
 /// Each kind, its word on the wire, and the status code that other gRPC
 /// tools see. Words are never used again for another kind.
-const KINDS: [(Kind, &str, Code); 15] = [
+const KINDS: [(Kind, &str, Code); 16] = [
     (Kind::Unavailable, "unavailable", Code::Unavailable),
     (Kind::Invalid, "invalid", Code::InvalidArgument),
     (Kind::NotAuthorised, "not-authorised", Code::PermissionDenied),
@@ -33,6 +33,7 @@ const KINDS: [(Kind, &str, Code); 15] = [
     (Kind::Internal, "internal", Code::Internal),
     (Kind::NotKnown, "not-known", Code::Unknown),
     (Kind::Forgotten, "forgotten", Code::Aborted),
+    (Kind::Superseded, "superseded", Code::Aborted),
 ];
 
 /// The status that carries `error`.

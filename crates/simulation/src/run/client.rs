@@ -154,7 +154,10 @@ impl Run<'_> {
             // Every other failure promises that nothing is or will be stored.
             Err(_) => Outcome::Refused,
         };
-        let is_expected = matches!(&result, Err(error) if error.kind == Kind::Exists);
+        let is_expected = matches!(
+            &result,
+            Err(error) if matches!(error.kind, Kind::Exists | Kind::Superseded)
+        );
         if let Err(error) = &result
             && !is_expected
             && self.scenario.hard.is_empty()

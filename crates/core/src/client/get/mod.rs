@@ -25,7 +25,7 @@ use self::lane::{ChunkReport, Lane};
 use self::map::Pages;
 use super::window::{GetWindow, PARITY_FRAMES_MAX};
 use super::{ChunkNote, Client, ClientError, GetSummary, NOTES_MAX, NoteHow, Progress, Sink};
-use crate::api::{BadCopy, FileInfo, FileMap};
+use crate::api::{BadCopy, FileInfo, FileMap, Kind};
 use crate::id::{ClusterId, NodeId};
 use crate::name::FileName;
 
@@ -54,6 +54,14 @@ pub(super) async fn get(
     let first = map::look_up(client, name, None, 0).await?;
     let size = first.info.size;
     let range = range.unwrap_or(0..size);
+    if range.start > 0 && range.start >= size {
+        let text = format!(
+            "the range begins at byte {}, beyond the end of {name}, which has {size} bytes (0 is \
+             the first)",
+            range.start
+        );
+        return Err(ClientError::new(Kind::Invalid, text));
+    }
     let range = range.start.min(size)..range.end.min(size);
     let bytes = range.end.saturating_sub(range.start);
     progress.begin(bytes);

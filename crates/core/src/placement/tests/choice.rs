@@ -31,10 +31,7 @@ fn with_a_node_for_every_copy_a_stripe_tolerates_all_that_it_can() {
 fn one_copy_of_each_chunk_needs_a_node_for_each_chunk() {
     let five = members(5);
     let wish = Wish::new(&five, policy(1, "rs:4+2", 5));
-    assert_eq!(
-        wish.refusal(),
-        "rs:4+2 needs 6 nodes, 5 are online: start one more, or choose rs:3+2"
-    );
+    assert_eq!(wish.refusal(), "rs:4+2 needs 6 nodes, not 5: start one more, or choose rs:3+2");
     let short = Wish { data: 3, ..wish };
     assert_eq!(short.choose().expect("five chunks on five nodes").tolerated, 2);
 }
@@ -42,17 +39,12 @@ fn one_copy_of_each_chunk_needs_a_node_for_each_chunk() {
 #[test]
 fn a_refusal_names_what_is_needed_what_is_there_and_the_nearest_fixes() {
     for (replication, parity, nodes, text) in [
-        (3, "none", 2, "R=3 needs 3 nodes, 2 are online: start one more, or choose R=2"),
-        (3, "none", 1, "R=3 needs 3 nodes, 1 is online: start 2 more, or choose R=1"),
-        (1, "none", 0, "R=1 needs 1 node, none is online: start one more"),
-        (1, "xor:4", 3, "xor:4 needs 5 nodes, 3 are online: start 2 more, or choose xor:2"),
-        (1, "xor:1", 1, "xor:1 needs 2 nodes, 1 is online: start one more, or choose R=1"),
-        (
-            2,
-            "rs:4+2",
-            3,
-            "R=2 rs:4+2 needs 4 nodes, 3 are online: start one more, or choose R=2 rs:2+2",
-        ),
+        (3, "none", 2, "R=3 needs 3 nodes, not 2: start one more, or choose R=2"),
+        (3, "none", 1, "R=3 needs 3 nodes, not 1: start 2 more, or choose R=1"),
+        (1, "none", 0, "R=1 needs 1 node, not 0: start one more"),
+        (1, "xor:4", 3, "xor:4 needs 5 nodes, not 3: start 2 more, or choose xor:2"),
+        (1, "xor:1", 1, "xor:1 needs 2 nodes, not 1: start one more, or choose R=1"),
+        (2, "rs:4+2", 3, "R=2 rs:4+2 needs 4 nodes, not 3: start one more, or choose R=2 rs:2+2"),
     ] {
         let members = members(nodes);
         let policy = policy(replication, parity, members.len());
@@ -67,7 +59,7 @@ fn a_missing_member_is_named_with_its_reason() {
     let wish = Wish { is_strict: true, ..Wish::new(&members, policy(1, "rs:4+2", 6)) };
     assert_eq!(
         wish.refusal(),
-        "rs:4+2 needs 6 nodes, 5 are online (n4 offline for 3m): start one more, or choose \
+        "rs:4+2 needs 6 nodes, not 5 (n4 offline for 3m): start one more, or choose \
          rs:3+2, or store it degraded, without --strict"
     );
 }
@@ -84,10 +76,7 @@ fn what_is_missing_thins_a_placement_that_still_tolerates_one_more_loss() {
     }
     lose(&mut members, &[5]);
     let text = Wish::new(&members, policy(1, "rs:4+2", 6)).refusal();
-    assert!(
-        text.contains("4 are online (n4 offline for 3m, n5 offline for 3m): start 2 more"),
-        "{text}"
-    );
+    assert!(text.contains("not 4 (n4 offline for 3m, n5 offline for 3m): start 2 more"), "{text}");
 }
 
 #[test]
@@ -109,7 +98,7 @@ fn fewer_copies_than_named_are_taken_only_while_one_more_node_may_go() {
     let three = Wish::new(&members, policy(3, "none", 3));
     assert_eq!(
         three.refusal(),
-        "R=3 needs 3 nodes, 1 is online (n1 offline for 3m, n2 offline for 3m): start 2 more, \
+        "R=3 needs 3 nodes, not 1 (n1 offline for 3m, n2 offline for 3m): start 2 more, \
          or choose R=1"
     );
     let one = Wish::new(&members, policy(1, "none", 3));
@@ -148,7 +137,8 @@ fn a_full_node_is_passed_over_and_too_many_of_them_are_no_space() {
     let layout = Wish::new(&members, policy(3, "none", 4)).choose().expect("three have room");
     assert!(!layout.copies[0].contains(&NodeIndex(1)));
     members[1].free = 12 << 10;
-    let refusal = Wish::new(&members, policy(3, "none", 4)).choose().expect_err("no space");
+    let strict = Wish { is_strict: true, ..Wish::new(&members, policy(3, "none", 4)) };
+    let refusal = strict.choose().expect_err("no space");
     assert_eq!(
         refusal,
         PlacementError::NoSpace(
@@ -160,10 +150,18 @@ fn a_full_node_is_passed_over_and_too_many_of_them_are_no_space() {
 }
 
 #[test]
-fn a_full_disk_is_no_reason_to_thin() {
+fn a_full_node_thins_a_placement_as_a_dead_one_does() {
     let mut members = members(6);
     members[3].free = 0;
-    let refusal = Wish::new(&members, policy(1, "rs:4+2", 6)).choose();
+    let full = Wish::new(&members, policy(1, "rs:4+2", 6)).choose().expect("degraded");
+    assert_eq!((full.tolerated, full.copies_missing), (1, 1));
+    members[3].free = 100 * GIB;
+    lose(&mut members, &[4]);
+    assert_eq!(Wish::new(&members, policy(1, "rs:4+2", 6)).choose(), Ok(full));
+    // Nothing is taken that could not lose one more node.
+    let mut members = self::members(2);
+    members[0].free = 0;
+    let refusal = Wish::new(&members, policy(2, "none", 2)).choose();
     assert!(matches!(refusal, Err(PlacementError::NoSpace(_))), "{refusal:?}");
 }
 

@@ -22,7 +22,7 @@ fn a_promise_says_what_stands_in_its_way() {
     assert_eq!(promise.nodes_lost_max, None);
     assert_eq!(
         promise.sentence,
-        "nothing can be stored: rs:4+2 needs 6 nodes, 5 are online: start one more, or choose \
+        "nothing can be stored: rs:4+2 needs 6 nodes, not 5: start one more, or choose \
          rs:3+2"
     );
     let bad = PolicySpec { replication: 0, ..spec(1, "none") };

@@ -178,6 +178,12 @@ pub(super) async fn of_two_writers_of_a_name_one_wins(coordinator: &dyn Coordina
     let won = coordinator.commit(commit_of(&second, 20)).await.expect("who commits first");
     let late = coordinator.commit(commit_of(&first, 10)).await;
     assert_kind(late, Kind::Exists, "who commits second");
+    let replace = |size| BeginPut { mode: PutMode::Replace, ..wish("b", Some(size)) };
+    let first = coordinator.begin_put(replace(10)).await.expect("begin");
+    let second = coordinator.begin_put(replace(20)).await.expect("begin");
+    coordinator.commit(commit_of(&second, 20)).await.expect("who commits first");
+    let late = coordinator.commit(commit_of(&first, 10)).await;
+    assert_kind(late, Kind::Superseded, "who began first and commits second");
     let lookup = Lookup { name: name("a"), version: None, first_stripe: 0 };
     assert_eq!(coordinator.lookup(lookup).await.expect("lookup").info.id, won.info.id);
 }
