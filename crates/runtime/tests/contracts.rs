@@ -60,7 +60,8 @@ impl Cluster {
             version: "0.0.0-tested".to_owned(),
         };
         let node = Node::open(env, settings).await.expect("the node starts");
-        tasks.run(node.clone().run());
+        let running = node.clone().run();
+        tasks.run(async { drop(running.await) });
         self.serve(serve_node(listener, node, std::future::pending()));
         self.held.push((folder, tasks));
         NodeUnderTest { service: self.peers.node(&address) as Arc<dyn NodeService>, address }

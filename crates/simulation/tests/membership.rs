@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dfs_core::api::{Kind, NodeState};
+use dfs_core::api::{Kind, NodeState, Word};
 use dfs_core::id::NodeId;
 use dfs_core::node::NodeSettings;
 use dfs_core::policy::ParitySpec;
@@ -40,6 +40,9 @@ fn a_silent_node_is_suspect_after_two_heartbeats_and_offline_after_four() {
         let cluster = Cluster::start(world, two_copies(3)).await;
         cluster.host("n2").kill();
         let suspect = time_to(&cluster, "n2", NodeState::Suspect).await;
+        let verdict = cluster.status().await.verdict;
+        assert_eq!(verdict.word, Word::Degraded, "its copies still count, and it is named");
+        assert!(verdict.sentence().contains("n2 has been silent for 6s"), "{verdict:?}");
         let offline = suspect + time_to(&cluster, "n2", NodeState::Offline).await;
         let seconds = |time: Duration| time.as_secs_f64();
         assert!((3.0..6.5).contains(&seconds(suspect)), "suspect after {suspect:?}");
@@ -136,7 +139,11 @@ fn a_doubled_id_is_refused_and_harms_nobody() {
             ..cluster.node_settings("n1")
         };
         start_node_on(&impostor, settings).await.expect("it starts, and is refused later");
-        cluster.pass(MINUTE).await;
+        cluster.pass(Duration::from_secs(5)).await;
+        assert!(impostor.is_up(), "the other one may be about to go");
+        cluster.pass(Duration::from_secs(15)).await;
+        assert!(!impostor.is_up(), "it was refused for good, and ended");
+        assert!(cluster.host("n1").is_up());
         let status = cluster.status().await;
         assert_eq!(status.nodes.len(), 3);
         assert_eq!(status.nodes[0].address, cluster.host("n1").address());
@@ -161,6 +168,8 @@ fn an_empty_folder_under_a_known_id_is_refused_until_told_that_it_replaces() {
         let wiped = NodeSettings { join: Some(coordinator), ..cluster.node_settings("n2") };
         cluster.try_start_node("n2", wiped.clone()).await.expect("it starts");
         time_to(&cluster, "n2", NodeState::Offline).await;
+        cluster.pass(Duration::from_secs(3)).await;
+        assert!(!host.is_up(), "it was refused for good, and ended");
         let replaces = NodeSettings { replace: true, ..wiped };
         cluster.try_start_node("n2", replaces).await.expect("it starts");
         time_to(&cluster, "n2", NodeState::Online).await;
@@ -224,6 +233,41 @@ fn a_node_of_another_cluster_is_refused_both_ways() {
         let seen = cluster.client_host().env().peers.coordinator(second.address());
         let status = seen.status().await.expect("the second coordinator answers");
         assert!(status.nodes.iter().all(|node| node.id.as_str() == "stranger"), "{status:?}");
+    });
+}
+
+#[test]
+fn nodes_outlive_a_coordinator_that_was_started_on_a_wrong_folder() {
+    World::run(34, async |world| {
+        let cluster = Cluster::start(world, two_copies(3)).await;
+        let bytes = sample_bytes(1, 300_000);
+        cluster.put("a", &bytes).await.expect("put");
+        let spare = world.add_host("spare", 4100);
+        let host = cluster.host(COORDINATOR);
+        host.kill();
+        spare.disk().copy_from(host.disk());
+        host.disk().wipe();
+        cluster.start_coordinator().await;
+        // One that was accepted, and one that never was since it started.
+        cluster.host("n3").kill();
+        cluster.start_node("n3").await;
+        cluster.pass(MINUTE).await;
+        for name in cluster.node_names() {
+            assert!(cluster.host(&name).is_up(), "{name} ended");
+        }
+        host.kill();
+        host.disk().copy_from(spare.disk());
+        cluster.start_coordinator().await;
+        // It is not blamed on the nodes afterwards, not even for a moment.
+        for _ in 0..200 {
+            for node in cluster.status().await.nodes {
+                let trouble = node.trouble.unwrap_or_default();
+                assert!(!trouble.contains("cluster"), "{}: {trouble}", node.id);
+            }
+            cluster.pass(Duration::from_millis(50)).await;
+        }
+        cluster.wait_until_heard().await;
+        assert!(cluster.get("a").await.expect("get") == bytes);
     });
 }
 

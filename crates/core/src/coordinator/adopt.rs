@@ -191,15 +191,16 @@ impl Coordinator {
                 info.id, self.context.cluster
             );
             if self.is_founded_here && self.door.peek(|catalog| catalog.members().len() == 0) {
-                self.hinder(Hindrance {
-                    reason: format!(
-                        "this coordinator's data folder was empty, and node {} belongs to cluster \
-                         {cluster}: is the disk of the coordinator mounted? Start it on the folder \
-                         of that cluster, or restore that folder from a backup",
-                        info.id
-                    ),
-                    is_empty: true,
-                });
+                let reason = format!(
+                    "this coordinator's data folder was empty, and node {} belongs to cluster \
+                     {cluster}: is the disk of the coordinator mounted? Start it on the folder \
+                     of that cluster, or restore that folder from a backup",
+                    info.id
+                );
+                self.hinder(Hindrance { reason: reason.clone(), is_empty: true });
+                // The coordinator is more likely to be wrong than the node,
+                // which must not end for that.
+                return Err(Error::new(Kind::Unavailable, reason));
             }
             return Err(Error::new(Kind::WrongIdentity, reason));
         }

@@ -509,12 +509,9 @@ impl Coordinator {
                         && live.address != info.address =>
                 {
                     format!(
-                        "two nodes call themselves {}: one at {} (heard {} s ago), one at {}: stop \
+                        "two nodes call themselves {}: one at {} (which is heard), one at {}: stop \
                          one of them, and give every node a data folder of its own",
-                        info.id,
-                        live.address,
-                        silent_ms / 1000,
-                        info.address
+                        info.id, live.address, info.address
                     )
                 }
                 _ => return Ok(()),

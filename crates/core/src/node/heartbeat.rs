@@ -30,8 +30,9 @@ struct Beat {
     refuses: Option<String>,
 }
 
-/// Sends heartbeats until the node leaves.
-pub(super) async fn run(node: Arc<Node>) {
+/// Sends heartbeats until the node leaves. Returns why it is refused, when it
+/// is refused for good.
+pub(super) async fn run(node: Arc<Node>) -> Option<String> {
     let mut beat = Beat::default();
     let mut probing = Probing::default();
     while !node.membership.has_left() {
@@ -40,6 +41,9 @@ pub(super) async fn run(node: Arc<Node>) {
             Some(coordinator) => beat.send(&node, coordinator).await,
             None => INTERVAL,
         };
+        if let Some(reason) = node.membership.refused_for_good() {
+            return Some(reason);
+        }
         probing.look(&node);
         tokio::select! {
             biased;
@@ -47,6 +51,7 @@ pub(super) async fn run(node: Arc<Node>) {
             () = sleep(pause) => {}
         }
     }
+    None
 }
 
 /// When a disk that failed is tried again.
@@ -102,7 +107,10 @@ impl Beat {
                     return pause.saturating_sub(sent.elapsed());
                 }
                 // An adoption is under way, and wakes this task.
-                Ok(false) => return RETRY_AFTER_MIN,
+                Ok(false) => {
+                    node.membership.was_not_refused();
+                    return RETRY_AFTER_MIN;
+                }
                 Err(error) => error,
             },
             Err(error) => error,
@@ -141,12 +149,20 @@ impl Beat {
             if node.membership.set_refused(error.message.clone()) {
                 tracing::warn!(node = %id, coordinator, "refused by the coordinator: {error}");
             }
-        } else if self.failures == 1 {
+            return self.pause(node);
+        }
+        node.membership.was_not_refused();
+        if self.failures == 1 {
             tracing::warn!(node = %id, coordinator, "heartbeat failed: {error}");
         } else {
             tracing::debug!(node = %id, coordinator, failures = self.failures,
                 "heartbeat failed: {error}");
         }
+        self.pause(node)
+    }
+
+    /// How long to wait after the latest failure in a row.
+    fn pause(&self, node: &Node) -> Duration {
         let doubled = RETRY_AFTER_MIN.saturating_mul(1 << self.failures.min(8).saturating_sub(1));
         let pause = doubled.min(INTERVAL);
         // Nodes of one cluster do not come back all at once.
@@ -165,7 +181,6 @@ impl Node {
         self.look_at_volume().await;
         let space = self.space_lately().await;
         let (digest, changes) = self.store.inventory_since(known_version);
-        let refused = self.membership.refused().map(|reason| format!("refused: {reason}"));
         Heartbeat {
             info: self.membership.info(),
             joins: self.settings.join.is_some(),
@@ -174,7 +189,9 @@ impl Node {
             space,
             digest,
             changes,
-            trouble: self.volume.trouble().or(self.store.trouble()).or(refused),
+            // A coordinator that hears this does not refuse the node: why an
+            // earlier one did is not told.
+            trouble: self.volume.trouble().or(self.store.trouble()),
             is_volume_gone: self.volume.is_gone(),
             refuses,
         }

@@ -25,6 +25,11 @@ use crate::id::{ClusterId, Handle, Run, SessionId};
 /// coordinator counts it as offline.
 const ISOLATED_AFTER: Duration = Duration::from_millis(OFFLINE_AFTER_MS);
 
+/// For how long a process that was never accepted may be refused before it
+/// ends. It is longer than a node that died keeps its name to itself: a node
+/// that starts again at another address is refused until then.
+const REFUSED_MAX: Duration = Duration::from_secs(10);
+
 /// The most by which a chunk's handle may lie above all numbers that the node
 /// was told of: more than a cluster hands out between two heartbeats.
 const HANDLES_AHEAD_MAX: u64 = 1 << 20;
@@ -65,6 +70,10 @@ struct State {
     contact: Option<Instant>,
     /// Why the coordinator refuses the node, while it does.
     refused: Option<String>,
+    /// Since when it was refused by each answer.
+    refused_since: Option<Instant>,
+    /// True once a coordinator acknowledged a heartbeat of this process.
+    was_accepted: bool,
     has_left: bool,
 }
 
@@ -85,6 +94,8 @@ impl Membership {
             coordinator,
             contact: None,
             refused: None,
+            refused_since: None,
+            was_accepted: false,
             has_left: false,
         };
         let state = Mutex::new(state);
@@ -184,6 +195,8 @@ impl Membership {
             state.lease = Lease::granted(Instant::now());
             state.is_released = false;
             state.contact = Some(Instant::now());
+            // Whoever refused it before is not the one that takes it over.
+            state.refused = None;
             state.coordinator = Some(address);
         }
         self.wake.notify_one();
@@ -283,6 +296,7 @@ impl Membership {
             state.position = state.position.max(position);
             state.numbers_end = state.numbers_end.max(numbers_end);
             state.contact = state.contact.max(Some(sent));
+            (state.was_accepted, state.refused_since) = (true, None);
             if state.refused.take().is_some() {
                 tracing::info!(node = %self.settings.id, "no longer refused by its coordinator");
             }
@@ -320,9 +334,32 @@ impl Membership {
     /// Notes why the coordinator refuses the node; true when that is news.
     pub(super) fn set_refused(&self, reason: String) -> bool {
         let mut state = self.state();
+        state.refused_since.get_or_insert_with(Instant::now);
         let is_news = state.refused.as_ref() != Some(&reason);
         state.refused = Some(reason);
         is_news
+    }
+
+    /// Notes that the coordinator did not answer, or for another reason than
+    /// who the node is.
+    pub(super) fn was_not_refused(&self) {
+        self.state().refused_since = None;
+    }
+
+    /// Why this process can be of no use: the coordinator has refused it ever
+    /// since it started. A process that was accepted goes on, whatever its
+    /// coordinator says later: that may have been started on a wrong folder.
+    pub(super) fn refused_for_good(&self) -> Option<String> {
+        let state = self.state();
+        let since = state.refused_since.filter(|_| !state.was_accepted)?;
+        (since.elapsed() >= REFUSED_MAX).then(|| {
+            format!(
+                "node {} is refused by the coordinator at {}: {}",
+                self.settings.id,
+                state.coordinator.as_deref().unwrap_or("an unknown address"),
+                state.refused.as_deref().unwrap_or("it gave no reason"),
+            )
+        })
     }
 
     /// From now on the node takes no chunks and sends no heartbeats.

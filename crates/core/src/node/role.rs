@@ -162,8 +162,12 @@ impl Node {
 
     /// Sends heartbeats until the node leaves. The node answers calls whether
     /// or not this runs; it takes chunks only while heartbeats are answered.
-    pub async fn run(self: Arc<Self>) {
-        heartbeat::run(self).await;
+    ///
+    /// Returns the reason when the coordinator refuses this process and has
+    /// never accepted it: another cluster's node, a doubled name, a folder
+    /// that was replaced. The process must then end.
+    pub async fn run(self: Arc<Self>) -> Option<String> {
+        heartbeat::run(self).await
     }
 
     /// Stops politely: takes no more chunks, and tells the coordinator, which

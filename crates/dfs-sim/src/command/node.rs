@@ -57,7 +57,7 @@ pub(super) async fn run(args: NodeServeArgs, console: &Console) -> Outcome {
     let code = tokio::select! {
         biased;
         code = signal::stop_or_orphaned(args.until_stdin_ends) => code,
-        failure = node.failed() => return Err(failure),
+        failure = node.failed_or_refused() => return Err(failure),
     };
     node.stop().await;
     output::note(format!("node {id} stopped"));

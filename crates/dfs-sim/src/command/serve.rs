@@ -116,6 +116,8 @@ pub(super) struct NodeStart {
 /// A node that runs.
 pub(super) struct RunningNode {
     node: Arc<Node>,
+    /// Why the cluster refuses the node, once it is sure that it does.
+    refused: oneshot::Receiver<String>,
     tasks: TaskGroup,
     server: Server,
 }
@@ -145,8 +147,15 @@ impl RunningNode {
             let stopped = async { drop(stopped.await) };
             grpc::serve_node(start.listener, service, stopped).await.map_err(|e| e.to_string())
         });
-        tasks.run(node.clone().run());
-        Ok(Self { node, tasks, server: Server { stop: Some(stop), serving } })
+        let (tell, refused) = oneshot::channel();
+        let running = node.clone().run();
+        tasks.run(async move {
+            if let Some(reason) = running.await {
+                // Who would listen is stopping.
+                drop(tell.send(reason));
+            }
+        });
+        Ok(Self { node, refused, tasks, server: Server { stop: Some(stop), serving } })
     }
 
     /// Chunks that it holds.
@@ -157,6 +166,23 @@ impl RunningNode {
     /// Waits until it cannot serve any more.
     pub(super) async fn failed(&mut self) -> Failure {
         self.server.failed().await
+    }
+
+    /// Waits until it cannot serve any more, or until it is sure that its
+    /// cluster refuses it.
+    pub(super) async fn failed_or_refused(&mut self) -> Failure {
+        let (refused, server) = (&mut self.refused, &mut self.server);
+        let refused = async {
+            match refused.await {
+                Ok(reason) => Failure::new(Code::Other, reason),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            failure = server.failed() => failure,
+            failure = refused => failure,
+        }
     }
 
     /// Says goodbye and stops.

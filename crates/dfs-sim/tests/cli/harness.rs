@@ -140,6 +140,11 @@ impl Server {
         send(&self.child, signal);
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) fn ends(&mut self) -> ExitStatus {
+        self.child.wait().expect("it was started here")
+    }
+
     /// Ctrl-C or `kill`: sends a signal and waits for the end.
     pub(crate) fn end_by(&mut self, signal: Signal) -> ExitStatus {
         send(&self.child, signal);

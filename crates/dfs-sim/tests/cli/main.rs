@@ -10,6 +10,7 @@ mod harness;
 mod json;
 mod lost_ledger;
 mod output;
+mod refused;
 mod restart;
 mod settings;
 mod sim;

@@ -449,7 +449,14 @@ pub async fn start_node_on(host: &Arc<Host>, settings: NodeSettings) -> Result<A
     let opened = host.spawn(async move { Node::open(env, settings).await }).await;
     let node = opened.map_err(|ended| ended.to_string())?.map_err(|error| error.to_string())?;
     host.serve_node(node.clone());
-    drop(host.spawn(node.clone().run()));
+    let (running, machine) = (node.clone().run(), Arc::downgrade(host));
+    drop(host.spawn(async move {
+        let refused = running.await;
+        // As the real program does: it says why, and ends.
+        if let (Some(reason), Some(host)) = (refused, machine.upgrade()) {
+            host.end(&reason);
+        }
+    }));
     Ok(node)
 }
 
