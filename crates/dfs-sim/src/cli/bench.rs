@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::value::whole;
 use super::{AnswerArgs, ByteSize};
 
 const EXAMPLES: &str = "\
@@ -31,10 +32,12 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "SIZE", default_value = "1G")]
     pub(crate) size: ByteSize,
     /// Files of the catalog as it grows
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000,
+          value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) files: u64,
     /// Chunks of each of them
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1,
+          value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) chunks: u64,
     /// Measure only these parts
     #[arg(long, value_name = "PARTS", value_enum, value_delimiter = ',')]

@@ -16,7 +16,9 @@ Examples:
   dfs-sim node --id n1 --listen 127.0.0.1:4001
   dfs-sim node --id n4 --listen 127.0.0.1:4004 --join 127.0.0.1:4000
   dfs-sim node --id n5 --listen 0.0.0.0:4001 --advertise 10.0.0.5:4001 --zone rack-2
-  dfs-sim node ls";
+  dfs-sim node ls
+
+There is no --json: a node serves until it is stopped. `node ls --json` tells of nodes.";
 
 /// `dfs-sim node`.
 #[derive(Debug, Args)]
@@ -87,7 +89,9 @@ const COORD_EXAMPLES: &str = "\
 Examples:
   dfs-sim coord --nodes 127.0.0.1:4001,127.0.0.1:4002,127.0.0.1:4003 \\
                 --replication 2 --parity xor
-  dfs-sim coord --parity rs:4+2 --chunk-size 16MiB     (nodes come with --join)";
+  dfs-sim coord --parity rs:4+2 --chunk-size 16MiB     (nodes come with --join)
+
+There is no --json: a coordinator serves until it is stopped. `status --json` tells of it.";
 
 /// `dfs-sim coord`.
 #[derive(Debug, Args)]
@@ -241,7 +245,9 @@ pub(crate) struct DemoArgs {
 const UP_EXAMPLES: &str = "\
 Examples:
   dfs-sim up --nodes 5
-  dfs-sim up --nodes 6 --parity rs:4+2 --data ~/store";
+  dfs-sim up --nodes 6 --parity rs:4+2 --data ~/store
+
+There is no --json: it serves until it is stopped. `status --json` tells of it.";
 
 /// `dfs-sim up`.
 #[derive(Debug, Args)]

@@ -161,11 +161,18 @@ pub(crate) enum Command {
     /// Rehearse failures in simulation
     Sim(SimArgs),
     /// Print a completion script for a shell
+    #[command(
+        after_help = "There is no --json: the script is the answer, for a shell to read.\n\n\
+                            Example:\n  dfs-sim completions bash > \
+                            ~/.local/share/bash-completion/completions/dfs-sim"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page of dfs-sim or of one verb
+    #[command(after_help = "There is no --json: the page is the answer, for man to read.\n\n\
+                            Example:\n  dfs-sim man put | man -l -")]
     Man {
         /// The verb
         verb: Option<String>,
@@ -238,8 +245,11 @@ impl Command {
             Self::Node(NodeArgs { verb: Some(NodeVerb::Ls(a)), .. }) => a.answer.json,
             Self::Sim(SimArgs { verb: SimVerb::Run(a) }) => a.answer.json,
             Self::Sim(SimArgs { verb: SimVerb::Seeds(a) }) => a.answer.json,
-            Self::Sim(SimArgs { verb: SimVerb::List(answer) }) => answer.json,
-            _ => false,
+            Self::Sim(SimArgs { verb: SimVerb::List(answer) | SimVerb::Show { answer, .. } }) => {
+                answer.json
+            }
+            Self::Node(NodeArgs { verb: None, .. }) | Self::Coord(_) | Self::Up(_) => false,
+            Self::Completions { .. } | Self::Man { .. } => false,
         }
     }
 }
@@ -271,6 +281,46 @@ mod tests {
             "dfs-sim get iso/ubuntu.iso --out ./restore.iso",
         ] {
             Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    /// The verbs that do something, each with the words that lead to it.
+    fn leaves(command: &clap::Command, path: &[String]) -> Vec<(Vec<String>, clap::Command)> {
+        let below =
+            |verb: &clap::Command| leaves(verb, &[path, &[verb.get_name().to_owned()]].concat());
+        let mut found: Vec<_> = command.get_subcommands().flat_map(below).collect();
+        if !command.is_subcommand_required_set() && path.len() > 1 {
+            found.push((path.to_vec(), command.clone()));
+        }
+        found
+    }
+
+    #[test]
+    fn every_verb_answers_in_json_or_says_why_not() {
+        let verbs = leaves(&Cli::command(), &["dfs-sim".to_owned()]);
+        assert!(verbs.len() > 20, "{}", verbs.len());
+        for (path, verb) in verbs {
+            let has_json = verb.get_arguments().any(|arg| arg.get_id() == "json");
+            let why = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(has_json || why.contains("no --json: "), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_answered_with_what_was_expected() {
+        for (path, verb) in leaves(&Cli::command(), &["dfs-sim".to_owned()]) {
+            let takes_value = |arg: &&clap::Arg| arg.get_action().takes_values();
+            for flag in verb.get_arguments().filter(takes_value).filter_map(clap::Arg::get_long) {
+                for value in ["x", "-", "1.5x", "99999999999999999999999"] {
+                    let line = path.iter().cloned().chain([format!("--{flag}={value}")]);
+                    let Err(refusal) = Cli::try_parse_from(line) else { continue };
+                    let text = refusal.to_string();
+                    for raw in ["digit found", "parse integer", "too large to fit", "float literal"]
+                    {
+                        assert!(!text.contains(raw), "{path:?} --{flag}={value}: {text}");
+                    }
+                }
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use dfs_core::policy::{Compression, ParitySpec};
 use dfs_simulation::scenario::FaultKind;
 
 use super::AnswerArgs;
-use super::value::parse_duration;
+use super::value::{parse_duration, whole};
 
 const SIM_EXAMPLES: &str = "\
 The same coordinator, nodes and client as everywhere, in a world of virtual time:
@@ -69,6 +69,8 @@ pub(crate) enum SimVerb {
     Show {
         /// Its name
         name: String,
+        #[command(flatten)]
+        answer: AnswerArgs,
     },
 }
 
@@ -80,16 +82,16 @@ pub(crate) struct SimRunArgs {
     #[arg(value_name = "SCENARIO", default_value = "mixed")]
     pub(crate) scenario: String,
     /// Where all chance comes from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) seed: u64,
     /// How long clients work and faults strike, in hours of virtual time
-    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u32).range(1..=744))]
+    #[arg(long, value_name = "H", value_parser = whole::<u32>(1..=744))]
     pub(crate) hours: Option<u32>,
     /// The same with a unit, such as 90s or 30m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "hours")]
     pub(crate) lasts: Option<Duration>,
     /// Nodes of the cluster
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=500))]
     pub(crate) nodes: Option<u16>,
     /// Copies, parity and compression: 'R=2 xor:4 lz4', in any order, each if wanted
     #[arg(long, value_name = "POLICY")]
@@ -115,7 +117,7 @@ pub(crate) struct SimSeedsArgs {
     #[arg(value_name = "FROM..TO", default_value = "1..1000", value_parser = parse_seeds)]
     pub(crate) seeds: RangeInclusive<u64>,
     /// Worlds at once (default: one for each core)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=256))]
     pub(crate) threads: Option<u16>,
     /// Print each seed and the digest of its trace, one a line: two runs must print the same
     #[arg(long, conflicts_with = "json")]

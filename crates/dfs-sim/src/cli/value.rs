@@ -15,13 +15,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a whole number of `range`.
 pub(crate) fn whole<T>(
-    range: RangeInclusive<u16>,
+    range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
 where
-    T: TryFrom<u16>,
+    T: TryFrom<u64>,
 {
     move |text| {
-        let number = text.parse::<u16>().ok().filter(|number| range.contains(number));
+        let number = text.parse::<u64>().ok().filter(|number| range.contains(number));
         number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
             format!("expected a whole number from {} to {}", range.start(), range.end())
         })

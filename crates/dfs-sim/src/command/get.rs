@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dfs_core::api::{FileInfo, ListEntry};
@@ -21,6 +22,7 @@ use super::sink::{PipeSink, Target};
 use crate::cli::{ByteRange, GetArgs};
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
+use crate::output::progress::Done;
 use crate::output::{self, json, report, size};
 
 /// How a folder is fetched.
@@ -50,7 +52,8 @@ pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
     let place = Place { target: &target, is_forced: args.force || args.update };
     let progress = Arc::new(Progress::new());
     let gauge = progress.clone();
-    let meter = console.meter("get", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes())));
+    let meter =
+        console.meter("get", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes()).into()));
     let start = Instant::now();
     let summary = match fetch(&cluster, &name, args.range, place, &progress).await {
         Ok(summary) => summary,
@@ -62,8 +65,8 @@ pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
     let took = start.elapsed();
     if args.answer.json {
         let files = vec![report::get_json(&summary, Some(&target), took)];
-        let seconds = took.as_secs_f64();
-        let answer = json!({ "files": files, "failed": [], "unchanged": 0, "seconds": seconds });
+        let took_ms = json::ms(took);
+        let answer = json!({ "files": files, "failed": [], "unchanged": 0, "took_ms": took_ms });
         json::print("get", answer)?;
     } else if !console.is_quiet {
         for line in report::get_lines(&summary, Some(&target), took) {
@@ -76,7 +79,7 @@ pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
 /// The answer when the one file that was named is there already.
 fn answer_unchanged(target: &Path, wants_json: bool, console: &Console) -> Outcome {
     if wants_json {
-        json::print("get", json!({ "files": [], "failed": [], "unchanged": 1, "seconds": 0.0 }))?;
+        json::print("get", json!({ "files": [], "failed": [], "unchanged": 1, "took_ms": 0 }))?;
     } else if !console.is_quiet {
         output::line(format!("{} is as it is stored: not fetched", target.display()))?;
     }
@@ -198,17 +201,21 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
         .collect();
     let total: u64 = jobs.iter().map(|(info, _)| info.size).sum();
     let gauges: Vec<Arc<Progress>> = jobs.iter().map(|(_, progress)| progress.clone()).collect();
-    let meter = console.meter(
-        "get",
-        Arc::new(move || (gauges.iter().map(|gauge| gauge.done_bytes()).sum(), total)),
-    );
+    let ended = Arc::new(AtomicU64::new(0));
+    let (counted, count) = (ended.clone(), gauges.len() as u64);
+    let gauge = move || Done {
+        done: gauges.iter().map(|gauge| gauge.done_bytes()).sum(),
+        total,
+        files: Some((counted.load(Ordering::Relaxed), count)),
+    };
+    let meter = console.meter("get", Arc::new(gauge));
     let start = Instant::now();
     let budget = Budget::new();
     let (folder, prefix) = (&folder, prefix.as_str());
     let by = if args.choice.checksum { By::Content } else { By::Times };
     let done: Vec<Looked> = stream::iter(jobs)
         .map(|(info, progress)| {
-            let budget = budget.clone();
+            let (budget, ended) = (budget.clone(), ended.clone());
             async move {
                 let _room = budget.room_for(info.size).await;
                 let start = Instant::now();
@@ -224,7 +231,9 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
                     let summary = fetch(cluster, &info.name, None, place, &progress).await?;
                     Ok(Some((summary, target, start.elapsed())))
                 };
-                fetched.await.map_err(|failure| (info.name.to_string(), failure))
+                let fetched = fetched.await;
+                ended.fetch_add(1, Ordering::Relaxed);
+                fetched.map_err(|failure| (info.name.to_string(), failure))
             }
         })
         .buffer_unordered(usize::from(args.jobs))
@@ -306,7 +315,7 @@ fn answer(
                 "files": files,
                 "failed": failed,
                 "unchanged": unchanged,
-                "seconds": took.as_secs_f64(),
+                "took_ms": json::ms(took),
             }),
         )?;
     } else if !console.is_quiet {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dfs_core::api::{PolicyOverrides, PutMode};
@@ -19,6 +20,7 @@ use super::source::{self, Found, Walked};
 use crate::cli::{PolicyArgs, PutArgs};
 use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure, Outcome};
+use crate::output::progress::Done;
 use crate::output::report;
 use crate::output::{self, json, size};
 
@@ -77,7 +79,8 @@ async fn put_one(
     };
     let progress = Arc::new(Progress::new());
     let gauge = progress.clone();
-    let meter = console.meter("put", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes())));
+    let meter =
+        console.meter("put", Arc::new(move || (gauge.done_bytes(), gauge.total_bytes()).into()));
     let start = Instant::now();
     let summary = store(cluster, source, errand.options(name), &progress).await?;
     drop(meter);
@@ -88,7 +91,7 @@ async fn put_one(
             "put",
             json!({
                 "files": files, "failed": [], "skipped": [], "unchanged": 0, "left_out": 0,
-                "seconds": took.as_secs_f64(),
+                "took_ms": json::ms(took),
             }),
         )?;
     } else if !console.is_quiet {
@@ -126,16 +129,20 @@ async fn put_many(
         files.into_iter().map(|found| (found, Arc::new(Progress::new()))).collect();
     let total: u64 = jobs.iter().map(|(found, _)| found.size).sum();
     let gauges: Vec<Arc<Progress>> = jobs.iter().map(|(_, progress)| progress.clone()).collect();
-    let meter = console.meter(
-        "put",
-        Arc::new(move || (gauges.iter().map(|gauge| gauge.done_bytes()).sum(), total)),
-    );
+    let ended = Arc::new(AtomicU64::new(0));
+    let (counted, count) = (ended.clone(), gauges.len() as u64);
+    let gauge = move || Done {
+        done: gauges.iter().map(|gauge| gauge.done_bytes()).sum(),
+        total,
+        files: Some((counted.load(Ordering::Relaxed), count)),
+    };
+    let meter = console.meter("put", Arc::new(gauge));
     let budget = Budget::new();
     let start = Instant::now();
     let in_flight = usize::from(args.jobs);
     let mut done: Vec<Looked> = stream::iter(jobs)
         .map(|(found, progress)| {
-            let budget = budget.clone();
+            let (budget, ended) = (budget.clone(), ended.clone());
             async move {
                 let _room = budget.room_for(found.size).await;
                 let start = Instant::now();
@@ -149,7 +156,9 @@ async fn put_many(
                     let summary = store(cluster, source, errand.options(name), &progress).await?;
                     Ok(Some((summary, start.elapsed())))
                 };
-                stored.await.map_err(|failure| (found.path.display().to_string(), failure))
+                let stored = stored.await;
+                ended.fetch_add(1, Ordering::Relaxed);
+                stored.map_err(|failure| (found.path.display().to_string(), failure))
             }
         })
         .buffer_unordered(in_flight)
@@ -207,7 +216,7 @@ fn answer(
                 "skipped": skipped.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
                 "unchanged": unchanged,
                 "left_out": left_out,
-                "seconds": took.as_secs_f64(),
+                "took_ms": json::ms(took),
             }),
         )?;
     } else if !console.is_quiet {

@@ -96,7 +96,7 @@ fn describe(info: &FileInfo) -> Vec<String> {
         ),
         format!("  version   {}, stored {}", info.id, time::for_people(info.created_ms)),
         format!("  state     {}", state(info)),
-        format!("  survives  {}", survives(info)),
+        format!("  survives  {}", words::survives(info)),
     ]
 }
 
@@ -115,13 +115,6 @@ fn state(info: &FileInfo) -> String {
         Condition::Lost => "lost: it cannot be rebuilt from any copy that exists".into(),
         Condition::Unknown => "unknown: nodes have not reported yet what they hold".into(),
     }
-}
-
-fn survives(info: &FileInfo) -> String {
-    if info.stripes == 0 {
-        return "any loss of nodes: an empty file lives in the catalog".into();
-    }
-    words::spares(info.spares)
 }
 
 fn chunk_table(stripes: &[StripeMap]) -> Grid {

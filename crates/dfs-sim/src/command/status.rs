@@ -110,11 +110,11 @@ fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
         "kept_handles": kept_handles(status),
         "unknown": {
             "copies": status.unknown.copies,
-            "bytes": status.unknown.bytes,
+            "stored_bytes": status.unknown.bytes,
             "is_more": status.unknown.copies >= UNKNOWN_COUNTED_MAX,
         },
         "coordinator_version": status.version,
-        "uptime_s": status.uptime_s,
+        "uptime_ms": status.uptime_s.saturating_mul(1000),
         "policy": {
             "replication": status.policy.replication,
             "parity": status.policy.parity.to_string(),
@@ -151,9 +151,9 @@ fn as_json(status: &ClusterStatus, pace: Option<Pace>, code: Code) -> Value {
             "copies_moved": repair.moved,
             "attempts_failed": repair.failed,
             "pulled_bytes": repair.bytes_pulled,
-            "begins_in_s": repair.begins_in_s,
-            "bytes_per_s": pace.map(|pace| pace.bytes_per_s),
-            "left_s": pace.and_then(|pace| pace.time_left(repair)).map(|left| left.as_secs()),
+            "begins_in_ms": repair.begins_in_s.map(|seconds| seconds.saturating_mul(1000)),
+            "pulled_bytes_per_second": pace.map(|pace| pace.bytes_per_s),
+            "left_ms": pace.and_then(|pace| pace.time_left(repair)).map(json::ms),
         },
         "nodes": status.nodes.iter()
             .map(|node| json::node(node, status.now_ms)).collect::<Vec<_>>(),

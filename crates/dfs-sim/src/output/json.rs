@@ -1,7 +1,9 @@
 //! Answers for machines. One object a command, with `schema_version`; sizes
-//! are integers in bytes, times RFC 3339.
+//! are integers in bytes (`_bytes`), durations integers in milliseconds (`_ms`),
+//! points in time RFC 3339.
 
 use std::io;
+use std::time::Duration;
 
 use dfs_core::api::{Condition, CopyState, FileInfo, NodeState, NodeStatus, Reason, Usage};
 use dfs_core::policy::Policy;
@@ -11,7 +13,7 @@ use super::time::rfc3339;
 use crate::exit::Failure;
 
 /// Rises when a field goes or changes its meaning; new fields may come.
-pub(crate) const SCHEMA_VERSION: u32 = 2;
+pub(crate) const SCHEMA_VERSION: u32 = 3;
 
 /// Writes the answer.
 ///
@@ -32,6 +34,11 @@ fn escaped(json: &str) -> String {
         if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
     };
     json.chars().map(escaped).collect()
+}
+
+/// A duration, for a key that ends in `_ms`.
+pub(crate) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A failure, as the answer. `outcome` is there only where the change may
@@ -60,7 +67,7 @@ pub(crate) fn file(info: &FileInfo) -> Value {
         "policy": policy(&info.policy),
         "chunks": info.chunks,
         "stripes": info.stripes,
-        "spares": info.spares,
+        "spares": (info.stripes > 0).then_some(info.spares),
         "copies_missing": info.copies_missing,
         "state": condition(info.condition),
         "is_degraded": info.copies_missing > 0,

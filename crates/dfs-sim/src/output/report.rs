@@ -29,7 +29,7 @@ pub(crate) fn put_lines(summary: &PutSummary, took: Duration) -> Vec<String> {
             size::bytes(file.stored_bytes),
             size::bytes(file.raw_bytes),
             size::times(file.raw_bytes, file.size),
-            words::spares(file.spares),
+            words::survives(file),
         ),
     ];
     let replaced = summary.replaced.iter().map(|copy| {
@@ -85,7 +85,7 @@ pub(crate) fn put_total_lines(summaries: &[&PutSummary], took: Duration) -> Vec<
 /// A stored file, for machines.
 pub(crate) fn put_json(summary: &PutSummary, took: Duration) -> Value {
     let mut value = json::file(&summary.file);
-    value["seconds"] = took.as_secs_f64().into();
+    value["took_ms"] = json::ms(took).into();
     value["copies_missing"] = summary.copies_missing.into();
     value["is_degraded"] = (summary.copies_missing > 0).into();
     value["restarts"] = summary.restarts.into();
@@ -192,7 +192,7 @@ pub(crate) fn get_json(summary: &GetSummary, target: Option<&Path>, took: Durati
     let mut value = json::file(&summary.info);
     value["out"] = target.map(|path| path.display().to_string()).into();
     value["fetched_bytes"] = summary.bytes.into();
-    value["seconds"] = took.as_secs_f64().into();
+    value["took_ms"] = json::ms(took).into();
     value["may_be_old"] = summary.may_be_old.into();
     value["chunks_read"] = summary.chunks.into();
     value["chunks_verified"] = summary.chunks_verified.into();

@@ -7,7 +7,11 @@ use dfs_core::api::{
 };
 
 use super::table::Grid;
-use super::{json, size, time};
+use super::{json, printable, size, time};
+
+/// What is known of copies that nobody has read.
+const CHECKED: &str = "checked  copies are verified when they are written, read or repaired; nothing \
+                       reads the others yet";
 
 /// How fast repair is.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +45,7 @@ pub(crate) fn lines(status: &ClusterStatus, pace: Option<Pace>) -> Vec<String> {
         format!("health   {}", status.verdict.sentence()),
         format!("promise  for new files: {}", status.promise.sentence),
         format!("stored   {}", status.stored.sentence),
+        CHECKED.to_owned(),
         format!(
             "policy   {}, chunks of {}, placed {}",
             status.policy,
@@ -88,7 +93,7 @@ pub(crate) fn about_nodes(status: &ClusterStatus) -> Vec<String> {
             || matches!(reason.kind, ReasonKind::NodeNeverHeard | ReasonKind::NodesAwaited)
     };
     let reasons = status.verdict.reasons.iter().filter(is_about_nodes);
-    reasons.map(|reason| reason.sentence.clone()).collect()
+    reasons.map(|reason| printable(&reason.sentence).into_owned()).collect()
 }
 
 fn data(status: &ClusterStatus) -> String {
@@ -177,4 +182,32 @@ pub(crate) fn node_table(nodes: &[NodeStatus]) -> Grid {
         grid.row(row);
     }
     grid
+}
+
+#[cfg(test)]
+mod tests {
+    use dfs_core::api::{NodeSpace, NodeState};
+    use dfs_core::id::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_of_itself_is_one_row_and_acts_on_nothing() {
+        let node = NodeStatus {
+            id: NodeId::new("n1").expect("an id"),
+            address: "a:1\u{1b}[2J".to_owned(),
+            zone: Some("z\nn9 online".to_owned()),
+            state: NodeState::Online,
+            heard_ms_ago: Some(8),
+            space: NodeSpace::default(),
+            chunks: 0,
+            quarantined: 0,
+            version: "1\r\nn8 online\u{9b}31m".to_owned(),
+            trouble: None,
+            is_slow: false,
+        };
+        let lines = node_table(&[node]).lines("");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(!lines.concat().contains(char::is_control), "{lines:?}");
+    }
 }

@@ -2,6 +2,8 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 
+use super::printable;
+
 /// A table with a header.
 pub(crate) struct Grid {
     table: Table,
@@ -24,10 +26,11 @@ impl Grid {
         Self { table, columns: headers.len() }
     }
 
-    /// Adds a row.
+    /// Adds a row. A line break in a cell is escaped: a text that another
+    /// program sent must not look like a row of its own.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.columns, "a cell for each column");
-        self.table.add_row(cells);
+        self.table.add_row(cells.iter().map(|cell| printable(cell)));
     }
 
     /// The lines, each indented by `indent` and without blanks at its end.

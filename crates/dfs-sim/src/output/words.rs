@@ -1,8 +1,11 @@
 //! States in words for people.
 
+use dfs_core::api::FileInfo;
+
 /// How many losses a file survives, in words.
-pub(crate) fn spares(spares: i32) -> String {
-    match spares {
+pub(crate) fn survives(file: &FileInfo) -> String {
+    match file.spares {
+        _ if file.stripes == 0 => "any loss of nodes: an empty file lives in the catalog".into(),
         ..0 => "cannot be read now".into(),
         0 => "no further loss".into(),
         1 => "the loss of any one node".into(),

@@ -76,6 +76,83 @@ fn a_restored_backup_destroys_nothing_and_leads_when_it_is_accepted() {
     cluster.run(&["get", "before", "--out", "b", "--force"]).ended(0);
 }
 
+/// The commands of the page's first block behind `heading`.
+fn commands(heading: &str) -> Vec<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let (_, rest) = page.split_once(heading).unwrap_or_else(|| panic!("no {heading:?}"));
+    let block = rest.split("```").nth(1).expect("a block");
+    block
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("$ "))
+        .map(String::from)
+        .collect()
+}
+
+/// Types a command of the page: the service is the cluster's coordinator, and
+/// the page's folders are in the cluster's. Returns its answer, where it is a
+/// client's.
+fn type_command(cluster: &mut Cluster, flags: &[&str], command: &str) -> Option<Answer> {
+    let words: Vec<&str> = command.split(' ').collect();
+    match words[..] {
+        ["sudo", "systemctl", "stop", "dfs-sim-coord"] => {
+            cluster.coordinator().end_by(Signal::TERM);
+        }
+        ["sudo", "systemctl", "start", "dfs-sim-coord"] => cluster.start_coordinator(),
+        ["sudo", "-u", "dfs-sim", "dfs-sim", "coord", "--config", _, flag] => {
+            cluster.set_flags(&[flags, &[flag]].concat());
+            cluster.start_coordinator();
+            cluster.wait_until("it leads", |status| status["makes_no_changes"].is_null());
+            cluster.coordinator().end_by(Signal::INT);
+            cluster.set_flags(flags);
+        }
+        ["sudo", "cp" | "mv", ..] => {
+            let folder = cluster.path("").display().to_string();
+            let here = |word: &&str| {
+                let word = word.replace("/var/lib/dfs-sim/", &folder);
+                word.replace("/backup/", &format!("{folder}backup/"))
+            };
+            let words: Vec<String> = words[1..].iter().map(here).collect();
+            Answer::of(Command::new(&words[0]).args(&words[1..])).ended(0);
+        }
+        ["dfs-sim", ..] => return Some(cluster.run(&words[1..]).ended(0)),
+        _ => panic!("the test does not know how to type {command:?}"),
+    }
+    None
+}
+
+#[test]
+fn the_commands_of_the_page_back_up_and_restore() {
+    let flags = ["--replication", "2"];
+    let mut cluster = Cluster::start(2, &flags);
+    let bytes = cluster.make_file("a", 100_000);
+    cluster.run(&["put", "a", "--name", "before"]).ended(0);
+    fs::create_dir(cluster.path("backup")).expect("a folder");
+    for command in commands("**Backup.**") {
+        type_command(&mut cluster, &flags, &command);
+    }
+    cluster.wait_until_online(2);
+    cluster.run(&["put", "a", "--name", "after"]).ended(0);
+    let mut status = None;
+    for command in commands("**Restore.**") {
+        status = type_command(&mut cluster, &flags, &command).or(status);
+    }
+    let said = status.expect("it asks for the status").text();
+    cluster.wait_until("the older copy is told", |status| !status["makes_no_changes"].is_null());
+    cluster.run(&["put", "a", "--name", "no", "--retry-for", "1s"]).ended(1);
+    assert!(said.contains("health"), "{said}");
+    for command in commands("The newer folder is lost") {
+        type_command(&mut cluster, &flags, &command);
+    }
+    cluster.wait_until_online(2);
+    cluster.run(&["put", "a", "--name", "later"]).ended(0);
+    for name in ["before", "later"] {
+        cluster.run(&["get", name, "--out", "got", "--force"]).ended(0);
+        assert!(cluster.read_file("got") == bytes, "{name}");
+    }
+    assert_eq!(cluster.run(&["ls"]).ended(0).text(), "before\nlater\n");
+}
+
 #[test]
 fn a_second_coordinator_on_a_copied_folder_says_who_leads_and_ends() {
     let mut cluster = Cluster::start(2, &["--replication", "2"]);

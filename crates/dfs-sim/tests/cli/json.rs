@@ -1,6 +1,6 @@
 //! The answers for machines.
 
-use crate::harness::Cluster;
+use crate::harness::{Answer, Cluster, has_one_unit, program};
 
 #[test]
 fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
@@ -9,7 +9,7 @@ fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
     let put = cluster.run(&["put", "a", "--name", "d/a", "--json"]).ended(0).json();
     let get = cluster.run(&["get", "d/a", "--out", "b", "--json"]).ended(0).json();
     for (answer, command) in [(&put, "put"), (&get, "get")] {
-        assert_eq!(answer["schema_version"], 2);
+        assert_eq!(answer["schema_version"], 3);
         assert_eq!(answer["command"], command);
         let file = &answer["files"][0];
         assert_eq!(file["name"], "d/a");
@@ -41,7 +41,7 @@ fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
     let du = cluster.run(&["du", "d", "--json"]).ended(0).json();
     assert_eq!(du["paths"][0]["usage"]["files"], 1);
     let status = cluster.status();
-    assert_eq!(status["schema_version"], 2);
+    assert_eq!(status["schema_version"], 3);
     assert_eq!(status["usage"]["logical_bytes"], 200_000);
     assert_eq!(status["promise"]["nodes_lost_max"], 1);
     assert_eq!(status["health"], "ok");
@@ -57,8 +57,46 @@ fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {
     let gone = cluster.run(&["rm", "d/b", "--json"]).ended(0).json();
     assert_eq!(gone["is_dry_run"], false);
     let error = cluster.run(&["stat", "d/b", "--json"]).ended(5).json();
-    assert_eq!(error["schema_version"], 2);
+    assert_eq!(error["schema_version"], 3);
     assert_eq!(error["error"]["kind"], "not_found");
+}
+
+#[test]
+fn sizes_are_in_bytes_and_durations_in_ms_in_the_answer_of_every_verb() {
+    let cluster = Cluster::start(3, &["--replication", "2", "--chunk-size", "64KiB"]);
+    cluster.make_file("a", 200_000);
+    let answers = [
+        &["put", "a", "--name", "d/a"][..],
+        &["put", "a", "a", "--name", "e/", "--force"],
+        &["get", "d/a", "--out", "b"],
+        &["get", "--recursive", "d", "--out", "c"],
+        &["ls"],
+        &["ls", "--recursive", "d", "none"],
+        &["stat", "d/a", "--chunks"],
+        &["du", "d"],
+        &["status"],
+        &["node", "ls"],
+        &["fsck", "--list-unknown"],
+        &["mv", "d/a", "d/b"],
+        &["rm", "d/b", "none"],
+        &["rm", "--recursive", "d"],
+        &["stat", "none"],
+        &["catalog", "rescue", "/nowhere/at/all"],
+        &["sim", "list"],
+        &["sim", "show", "node-loss"],
+    ];
+    for line in answers {
+        let answer = cluster.run(&[line, &["--json"]].concat()).json();
+        assert_eq!(answer["schema_version"], 3, "{line:?}");
+        assert!(answer["command"].as_str().is_some_and(|verb| line.join(" ").starts_with(verb)));
+        has_one_unit(&answer);
+    }
+    cluster.run(&["put", "a"]).ended(0);
+    let cat = cluster.run(&["cat", "a", "--json"]).ended(0);
+    has_one_unit(&serde_json::from_str(&cat.stderr).expect("JSON beside the bytes"));
+    let shown = Answer::of(program().args(["sim", "show", "node-loss", "--json"])).ended(0).json();
+    assert_eq!(shown["scenario"]["name"], "node-loss");
+    assert!(shown["scenario"]["toml"].as_str().is_some_and(|text| text.contains("[cluster]")));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::harness::Cluster;
 
 #[test]
@@ -97,4 +99,28 @@ fn a_new_policy_holds_for_new_files_and_the_start_says_so() {
             .as_u64()
     };
     assert_eq!((replication("old"), replication("new")), (Some(2), Some(3)));
+}
+
+/// The steps of "Upgrade" in docs/operations.md, with the same program for the
+/// old one and the new one.
+#[test]
+fn an_upgrade_step_by_step_serves_all_the_time_and_repairs_nothing() {
+    let mut cluster = Cluster::start(3, &["--replication", "2"]);
+    let bytes = cluster.make_file("a", 400_000);
+    cluster.run(&["put", "a", "--name", "before"]).ended(0);
+    cluster.run(&["status", "--exit-code"]).ended(0);
+    let is_well = |status: &serde_json::Value| status["exit_code"] == 0;
+    cluster.coordinator().end_by(Signal::TERM);
+    cluster.start_coordinator();
+    cluster.wait_until("all is well with the coordinator's new program", is_well);
+    for number in 1..=3 {
+        cluster.nodes[number - 1].end_by(Signal::TERM);
+        cluster.run(&["get", "before", "--out", "got", "--force"]).ended(0);
+        assert!(cluster.read_file("got") == bytes, "without n{number}");
+        cluster.run(&["put", "a", "--name", &format!("without-n{number}")]).ended(0);
+        cluster.restart_node(number);
+        cluster.wait_until(&format!("all is well with the new program of n{number}"), is_well);
+    }
+    let repair = &cluster.status()["repair"];
+    assert_eq!((&repair["copies_done"], &repair["copies_moved"]), (&0.into(), &0.into()));
 }

@@ -5,7 +5,7 @@ use std::fs;
 use dfs_simulation::run::differs_from_itself;
 use dfs_simulation::swarm;
 
-use super::harness::{Answer, program};
+use super::harness::{Answer, has_one_unit, program};
 
 fn sim(args: &[&str]) -> Answer {
     Answer::of(program().arg("sim").args(args))
@@ -50,12 +50,14 @@ fn a_run_and_a_sweep_answer_in_json_and_write_their_trace() {
     let trace = path.to_str().expect("text");
     let run = sim(&["run", "slow-node", "--lasts", "2m", "--trace", trace, "--json"]).ended(0);
     let run = run.json();
-    assert_eq!((run["schema_version"].as_u64(), run["is_right"].as_bool()), (Some(2), Some(true)));
+    assert_eq!((run["schema_version"].as_u64(), run["is_right"].as_bool()), (Some(3), Some(true)));
     assert_eq!(run["faults"]["slow-disk"], 1);
+    has_one_unit(&run);
     let lines = fs::read_to_string(&path).expect("a trace").lines().count() as u64;
     assert_eq!(Some(lines), run["events"].as_u64());
     let sweep = sim(&["seeds", "1..5", "--json"]).ended(0).json();
     assert_eq!((sweep["seeds"].as_u64(), sweep["is_right"].as_bool()), (Some(5), Some(true)));
+    has_one_unit(&sweep);
     let drawn = sim(&["run", "mixed", "--lasts", "10m", "--faults", "kill", "--json"]);
     let faults = drawn.ended(0).json()["faults"].clone();
     assert_eq!(faults.as_object().map(|kinds| kinds.len()), Some(1), "{faults}");

@@ -41,6 +41,29 @@ fn a_range_gives_its_bytes_both_ends_included() {
 }
 
 #[test]
+fn a_range_beyond_the_end_is_refused_and_leaves_nothing() {
+    let cluster = Cluster::start(1, &["--replication", "1"]);
+    cluster.make_file("a", 300);
+    cluster.make_file("empty", 0);
+    cluster.run(&["put", "a", "empty"]).ended(0);
+    for (name, range) in [("a", "300-"), ("a", "300-400"), ("a", "9999999-"), ("empty", "1-")] {
+        let refused = cluster.run(&["cat", name, "--range", range]).ended(2);
+        refused.complained(&["beyond the end", "bytes"]);
+        let to = ["get", name, "--range", range, "--out", "part"];
+        let refused = cluster.run(&to).ended(2);
+        assert!(!refused.text().contains("SHA-256"), "{}", refused.text());
+        assert!(!cluster.path("part").exists(), "nothing is left at --out");
+    }
+    assert!(cluster.run(&["cat", "empty", "--range", "0-"]).ended(0).stdout.is_empty());
+    // What an empty file promises is about no node.
+    let put = cluster.run(&["put", "empty", "--force"]).ended(0).text();
+    let stat = cluster.run(&["stat", "empty"]).ended(0).text();
+    for said in [put, stat] {
+        assert!(said.contains("an empty file lives in the catalog"), "{said}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let cluster = Cluster::start(1, &["--replication", "1"]);
     cluster.make_file("a", 8 << 20);

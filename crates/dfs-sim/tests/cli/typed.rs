@@ -86,7 +86,7 @@ fn every_failure_in_json_names_its_command() {
     ] {
         let answer = cluster.run(line).ended(code);
         let json = answer.json();
-        assert_eq!(json["schema_version"], 2, "{line:?}");
+        assert_eq!(json["schema_version"], 3, "{line:?}");
         assert_eq!(json["error"]["kind"], kind, "{line:?}");
         assert_eq!(json["error"]["exit_code"], code, "{line:?}");
         let verb = line.iter().find(|word| **word != "--coord" && **word != "nonsense");

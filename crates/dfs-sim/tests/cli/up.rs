@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::harness::{Answer, Server, eventually, material, program};
+use crate::harness::{Answer, Server, eventually, has_one_unit, material, program};
 
 /// A folder for a whole cluster, and a file `a` beside it.
 struct Store {
@@ -62,6 +62,19 @@ fn a_cluster_in_one_process_keeps_its_files_and_its_policy() {
     let mut fewer = program();
     fewer.args(["up", "--port", "0", "--nodes", "2", "--data"]);
     Answer::of(fewer.arg(data)).ended(2).complained(&["has 5 nodes"]);
+}
+
+#[test]
+fn a_cluster_goes_on_when_nobody_reads_what_it_says() {
+    let store = Store::new();
+    let mut command = program();
+    command.args(["up", "--port", "0", "--nodes", "2", "--data"]).arg(&store.data);
+    let mut server = Server::start_unread(&mut command);
+    server.says("2 nodes online");
+    for name in ["b", "c"] {
+        store.run(&server, &["put", "a", "--name", name]).ended(0);
+    }
+    assert_eq!(server.end_by(Signal::TERM).code(), Some(143));
 }
 
 #[test]
@@ -122,6 +135,7 @@ fn the_demonstration_tells_the_truth_and_cleans_up() {
     let mut command = program();
     command.env("TMPDIR", folder.path()).args(["demo", "--nodes", "4", "--json", "--file"]);
     let answer = Answer::of(command.arg(&file)).ended(0).json();
+    has_one_unit(&answer);
     let steps = answer["steps"].as_array().expect("a story");
     let text: Vec<&str> = steps.iter().filter_map(|step| step["text"].as_str()).collect();
     let text = text.join("\n");

@@ -2,27 +2,29 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Bench, CatalogResult, Large};
+use super::result::{Bench, CatalogResult, Large, Small};
 use crate::output::size;
 
-/// Height of one bar and of the room around it, in pixels.
-const BAR: usize = 22;
-/// Width of the widest bar, and room for its name before it.
-const WIDTH: f64 = 420.0;
-const NAMES: usize = 230;
-
+/// Bars are boxes of the page, and no picture: their names and figures wrap,
+/// and on a narrow screen stand above and below them. So nothing is cut off,
+/// and nothing becomes too small to read.
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;\
 padding:0 1rem;color:#1d2430}h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}\
-table{border-collapse:collapse}td,th{padding:.15rem .7rem;text-align:right}\
-td:first-child,th:first-child{text-align:left}tr:nth-child(even){background:#f4f6f9}\
-svg text{font:12px system-ui,sans-serif;fill:#1d2430}.a{fill:#2f6fb2}.b{fill:#b9cfe6}\
+.bar{display:grid;grid-template-columns:14rem 1fr 15rem;gap:.1rem .7rem;align-items:center;\
+margin:.25rem 0;overflow-wrap:anywhere}.track{position:relative;height:1rem}\
+.track i{position:absolute;left:0}.a{background:#2f6fb2;top:.1rem;height:.8rem}\
+.b{background:#b9cfe6;top:.3rem;height:.4rem}.warn{color:#9a3412;font-weight:600}\
+.wide{overflow-x:auto}svg text{font:13px system-ui,sans-serif;fill:#1d2430}\
 .l{stroke:#2f6fb2;fill:none;stroke-width:2}.m{stroke:#c2572b;fill:none;stroke-width:2}\
-.g{stroke:#d5dbe3}";
+.g{stroke:#d5dbe3}@media(max-width:48rem){.bar{grid-template-columns:1fr;margin:.7rem 0}}";
 
 /// The whole page.
 pub(super) fn page(bench: &Bench) -> String {
     let machine = &bench.machine;
-    let mut html = String::from("<!doctype html><html lang=en><meta charset=utf-8>");
+    let mut html = String::from(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width,initial-scale=1\">",
+    );
     add(&mut html, format_args!("<title>dfs-sim bench, {}</title>", escape(&machine.date)));
     add(
         &mut html,
@@ -40,6 +42,9 @@ pub(super) fn page(bench: &Bench) -> String {
             escape(&machine.cluster)
         ),
     );
+    for warning in &bench.warnings {
+        add(&mut html, format_args!("<p class=warn>{}</p>", escape(warning)));
+    }
     limits(&mut html, bench);
     for verb in ["put", "get"] {
         let runs: Vec<&Large> = bench.large.iter().filter(|run| run.verb == verb).collect();
@@ -109,14 +114,18 @@ fn large(html: &mut String, verb: &str, runs: &[&Large]) {
 }
 
 fn small(html: &mut String, bench: &Bench) {
-    if bench.small.is_empty() {
-        return;
-    }
-    html.push_str("<h2>Many small files: files a second</h2>");
-    let bars: Vec<Bar> = bench
-        .small
-        .iter()
-        .map(|run| Bar {
+    // A page of a listing has a thousand names: on one scale with files that
+    // are put one by one, these would be dots.
+    let (listed, moved): (Vec<&Small>, Vec<&Small>) =
+        bench.small.iter().partition(|run| run.verb == "list");
+    for (title, runs) in
+        [("Many small files: files a second", moved), ("Listing them: names a second", listed)]
+    {
+        if runs.is_empty() {
+            continue;
+        }
+        add(html, format_args!("<h2>{title}</h2>"));
+        let bar = |run: &&Small| Bar {
             name: format!(
                 "{} {}, {} at once",
                 run.verb,
@@ -129,9 +138,9 @@ fn small(html: &mut String, bench: &Bench) {
                 "{:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
                 run.files_per_second, run.latency_ms.p50, run.latency_ms.p99
             ),
-        })
-        .collect();
-    html.push_str(&plot(&bars));
+        };
+        html.push_str(&plot(&runs.iter().map(bar).collect::<Vec<_>>()));
+    }
 }
 
 fn failure(html: &mut String, bench: &Bench) {
@@ -161,11 +170,22 @@ fn catalog(html: &mut String, result: &CatalogResult) {
             result.sizes.iter().map(|size| size.commit_us).collect(),
         ),
     ];
-    let (height, left, step) = (220.0, 60.0, 150.0);
+    let slowest = series.iter().flat_map(|(.., values)| values).copied().fold(100.0, f64::max);
+    // From 0.1 µs up.
+    let decades = slowest.log10().ceil() + 1.0;
+    let (height, left, step) = (50.0 * decades + 40.0, 70.0, 130.0);
     let y = |us: f64| height - 20.0 - (us.max(0.1).log10() + 1.0) * 50.0;
     let right = left + step * result.sizes.len().saturating_sub(1) as f64;
-    add(html, format_args!("<svg width=\"{}\" height=\"{}\">", right + 260.0, height + 20.0));
-    for us in [0.1, 1.0, 10.0, 100.0] {
+    // It keeps its size, and is moved sideways on a narrow screen.
+    add(
+        html,
+        format_args!(
+            "<div class=wide><svg width=\"{}\" height=\"{}\" role=img>",
+            right + 260.0,
+            height + 20.0
+        ),
+    );
+    for us in (0..=decades as i32).map(|decade| 10_f64.powi(decade - 1)) {
         add(
             html,
             format_args!(
@@ -196,7 +216,7 @@ fn catalog(html: &mut String, result: &CatalogResult) {
             format_args!("<text x=\"{}\" y=\"{:.1}\">{name}</text>", right + 8.0, y(last) + 4.0),
         );
     }
-    html.push_str("</svg>");
+    html.push_str("</svg></div>");
     add(
         html,
         format_args!(
@@ -236,40 +256,19 @@ struct Bar {
 
 fn plot(bars: &[Bar]) -> String {
     let most = bars.iter().map(|bar| bar.value.max(bar.limit.unwrap_or(0.0))).fold(1e-9, f64::max);
-    let mut svg = format!(
-        "<svg width=\"{}\" height=\"{}\" role=img>",
-        NAMES as f64 + WIDTH + 230.0,
-        bars.len() * BAR
-    );
-    for (row, bar) in bars.iter().enumerate() {
-        let (top, width) = (row * BAR, |value: f64| WIDTH * value / most);
-        add(&mut svg, format_args!("<text x=0 y={}>{}</text>", top + 15, escape(&bar.name)));
-        let mut draw = |class: &str, value: f64, inset: usize| {
-            add(
-                &mut svg,
-                format_args!(
-                    "<rect class={class} x={NAMES} y={} width=\"{:.1}\" height={} />",
-                    top + 3 + inset,
-                    width(value),
-                    BAR - 6 - 2 * inset
-                ),
-            );
-        };
-        match bar.limit {
-            Some(limit) => {
-                draw("a", bar.value, 4);
-                draw("b", limit, 6);
+    let mut html = String::new();
+    for bar in bars {
+        add(&mut html, format_args!("<div class=bar><div>{}</div>", escape(&bar.name)));
+        html.push_str("<div class=track>");
+        for (class, value) in [("a", Some(bar.value)), ("b", bar.limit)] {
+            if let Some(value) = value {
+                let percent = value / most * 100.0;
+                add(&mut html, format_args!("<i class={class} style=\"width:{percent:.1}%\"></i>"));
             }
-            None => draw("a", bar.value, 2),
         }
-        let end = NAMES as f64 + width(bar.value.max(bar.limit.unwrap_or(0.0))) + 6.0;
-        add(
-            &mut svg,
-            format_args!("<text x=\"{end:.1}\" y={}>{}</text>", top + 15, escape(&bar.text)),
-        );
+        add(&mut html, format_args!("</div><div>{}</div></div>", escape(&bar.text)));
     }
-    svg.push_str("</svg>");
-    svg
+    html
 }
 
 fn add(html: &mut String, text: std::fmt::Arguments<'_>) {
@@ -283,6 +282,33 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn small(verb: &'static str, files_per_second: f64) -> Small {
+        Small {
+            verb,
+            file_bytes: 4096,
+            files: 100,
+            in_flight: 16,
+            policy: "R=2".to_owned(),
+            seconds: 1.0,
+            files_per_second,
+            latency_ms: Default::default(),
+            used: Default::default(),
+            cpu_ms_per_file: None,
+        }
+    }
+
+    #[test]
+    fn names_and_figures_have_room_and_listings_a_scale_of_their_own() {
+        let mut bench = Bench::default();
+        bench.small = vec![small("put", 500.0), small("get", 250.0), small("list", 100_000.0)];
+        let page = page(&bench);
+        assert!(page.contains("name=viewport"), "a phone shows it in its own width");
+        assert!(!page.contains("<svg"), "text of bars wraps, and is never scaled down");
+        let widths: Vec<&str> = page.split("style=\"width:").skip(1).collect();
+        let widths: Vec<&str> = widths.iter().filter_map(|rest| rest.split('%').next()).collect();
+        assert_eq!(widths, ["100.0", "50.0", "100.0"]);
+    }
 
     #[test]
     fn a_page_asks_no_other_machine_and_keeps_names_apart_from_markup() {

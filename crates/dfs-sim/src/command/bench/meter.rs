@@ -108,6 +108,13 @@ fn status_bytes(process: u32, field: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// How many tasks ran or waited to run in the last minute, on average; 0
+/// where this machine does not tell.
+pub(super) fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
+}
+
 /// The processor's name, and the memory of the machine in bytes.
 pub(super) fn machine() -> (String, u64) {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -38,7 +38,7 @@ use super::processes::{Folder, ProcessCluster};
 use crate::cli::{BenchArgs, BenchPart};
 use crate::console::{Console, check_address};
 use crate::exit::{Code, Failure, Outcome};
-use crate::output::{json, progress, size, time};
+use crate::output::{self, json, progress, size, time};
 use meter::Meter;
 use result::{Bench, Machine};
 use store::Store;
@@ -64,12 +64,14 @@ pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
     let done = Arc::new(AtomicU64::new(0));
     let total = parts.iter().map(|part| steps(*part)).sum();
     let counted = done.clone();
-    let gauge = Arc::new(move || (counted.load(Ordering::Relaxed), total));
+    let gauge = Arc::new(move || (counted.load(Ordering::Relaxed), total).into());
     let meter = console.count_meter("bench", "step", gauge);
     let step = || {
         done.fetch_add(1, Ordering::Relaxed);
     };
     let mut bench = Bench { machine: machine(&args), ..Bench::default() };
+    bench.warn_of_load(meter::load());
+    bench.warnings.iter().for_each(|warning| output::note(format!("bench: {warning}")));
     if !args.answer.json {
         report::begin(&bench.machine)?;
     }
@@ -82,6 +84,9 @@ pub(super) async fn run(args: BenchArgs, console: &Console) -> Outcome {
     }
     drop(meter);
     bench.seconds = start.elapsed().as_secs_f64();
+    let told = bench.warnings.len();
+    bench.warn_of_the_impossible();
+    bench.warnings.iter().skip(told).for_each(|warning| output::note(format!("bench: {warning}")));
     if let Some(path) = &args.html {
         std::fs::write(path, html::page(&bench)).map_err(|e| Failure::local("write", path, &e))?;
         console.note(format!("plots: {}", path.display()));

@@ -277,8 +277,8 @@ async fn repair(
                 size::bytes(repair.bytes_pulled.saturating_sub(before.repair.bytes_pulled)),
             );
             let data = json!({
-                "began_after_seconds": (began - killed).as_secs_f64(),
-                "seconds": began.elapsed().as_secs_f64(),
+                "began_after_ms": json::ms(began - killed),
+                "took_ms": json::ms(began.elapsed()),
                 "copies": repair.done - before.repair.done,
                 "pulled_bytes": repair.bytes_pulled,
             });

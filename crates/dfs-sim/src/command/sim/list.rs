@@ -1,6 +1,6 @@
 //! `sim list`, `sim show`: the built-in scenarios.
 
-use dfs_simulation::scenario::{BUILT_IN, built_in};
+use dfs_simulation::scenario::{BUILT_IN, Scenario, built_in};
 use serde_json::{Value, json};
 
 use crate::cli::AnswerArgs;
@@ -11,17 +11,7 @@ use crate::output::{self, json};
 pub(super) fn list(answer: AnswerArgs) -> Outcome {
     let scenarios = || BUILT_IN.iter().filter_map(|scenario| built_in(scenario.name));
     if answer.json {
-        let all: Vec<Value> = scenarios()
-            .map(|scenario| {
-                json!({
-                    "name": scenario.name,
-                    "about": one_line(&scenario.about),
-                    "lasts_ms": scenario.lasts.as_millis(),
-                    "nodes": scenario.cluster.nodes,
-                    "faults": scenario.faults.len(),
-                })
-            })
-            .collect();
+        let all: Vec<Value> = scenarios().map(|scenario| summary(&scenario)).collect();
         json::print("sim list", json!({ "scenarios": all }))?;
         return Ok(Code::Ok);
     }
@@ -38,12 +28,29 @@ pub(super) fn list(answer: AnswerArgs) -> Outcome {
     Ok(Code::Ok)
 }
 
-/// Prints one as a file.
-pub(super) fn show(name: &str) -> Outcome {
+/// Prints one as a file, or in JSON with the file as a text.
+pub(super) fn show(name: &str, answer: AnswerArgs) -> Outcome {
     let found = BUILT_IN.iter().find(|scenario| scenario.name == name);
     let scenario = found.ok_or_else(|| unknown(name))?;
+    if answer.json {
+        let mut whole = built_in(name).as_ref().map(summary).ok_or_else(|| unknown(name))?;
+        whole["toml"] = scenario.text.into();
+        json::print("sim show", json!({ "scenario": whole }))?;
+        return Ok(Code::Ok);
+    }
     output::line(scenario.text.trim_end())?;
     Ok(Code::Ok)
+}
+
+/// What it is about, for machines.
+fn summary(scenario: &Scenario) -> Value {
+    json!({
+        "name": scenario.name,
+        "about": one_line(&scenario.about),
+        "lasts_ms": scenario.lasts.as_millis(),
+        "nodes": scenario.cluster.nodes,
+        "faults": scenario.faults.len(),
+    })
 }
 
 /// There is no scenario of that name.

@@ -15,6 +15,6 @@ pub(super) async fn run(args: SimArgs, console: &Console) -> Outcome {
         SimVerb::Run(args) => run::run(args, console).await,
         SimVerb::Seeds(args) => seeds::run(args, console).await,
         SimVerb::List(answer) => list::list(answer),
-        SimVerb::Show { name } => list::show(&name),
+        SimVerb::Show { name, answer } => list::show(&name, answer),
     }
 }

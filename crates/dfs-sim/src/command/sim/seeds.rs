@@ -30,7 +30,7 @@ pub(super) async fn run(args: SimSeedsArgs, console: &Console) -> Outcome {
     let started = Instant::now();
     let sum = {
         let counted = done.clone();
-        let gauge = Arc::new(move || (counted.load(Ordering::Relaxed), count));
+        let gauge = Arc::new(move || (counted.load(Ordering::Relaxed), count).into());
         let _meter = console.count_meter("sim seeds", "seed", gauge);
         let (seeds, stop) = (args.seeds.clone(), stop.0.clone());
         let on_done = move |report: &Report| {

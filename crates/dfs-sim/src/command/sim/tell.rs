@@ -307,7 +307,7 @@ pub(super) fn report_json(report: &Report, took: Duration) -> Value {
             "files": tally.files,
             "copies_rebuilt": tally.rebuilt,
             "copies_from_parity": tally.from_parity,
-            "bytes_pulled": tally.bytes_pulled,
+            "pulled_bytes": tally.bytes_pulled,
             "chunks_read_from_other_copy": tally.read_from_other_copy,
             "chunks_read_from_parity": tally.read_from_parity,
             "bad_copies_found": tally.found_bad,
