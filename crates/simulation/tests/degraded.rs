@@ -80,8 +80,10 @@ fn a_full_node_costs_a_put_no_more_than_a_dead_one_and_the_status_says_so() {
         let disk = cluster.host("n4").disk().clone();
         disk.set_capacity(disk.used() + 1_000);
         cluster.pass(Duration::from_secs(8)).await;
-        let verdict = cluster.status().await.verdict;
+        let status = cluster.status().await;
+        let verdict = status.verdict;
         assert_eq!(verdict.reasons[0].kind, ReasonKind::StoresThinly, "{verdict:?}");
+        assert_eq!(status.promise.nodes_lost_max, Some(1), "{:?}", status.promise);
         let said = verdict.sentence();
         assert!(said.contains("n4 has") && said.contains("free some space"), "{said}");
         let bytes = sample_bytes(1, 700_000);

@@ -64,7 +64,14 @@ impl Coordinator {
         let seen = self.seen_of(&members, now_ms);
         let (cannot_store, stores_thinly) =
             self.why_not_stored_whole(&policy, placement, &seen.candidates);
-        let promise = self.promise(&policy, placement, seen.candidates);
+        // What full nodes keep from new files, these are not promised.
+        let takes_chunks = |mut candidate: Candidate| {
+            candidate.is_writable &=
+                stores_thinly.is_none() || candidate.free >= u64::from(policy.chunk_size);
+            candidate
+        };
+        let candidates = seen.candidates.into_iter().map(takes_chunks).collect();
+        let promise = self.promise(&policy, placement, candidates);
         // A coordinator that makes no changes stores nothing, whatever room there is.
         let cannot_store = match &trouble {
             Some(_) => None,
@@ -256,10 +263,13 @@ fn node_known(member: &MemberRecord, live: Option<&Live>, now_ms: u64) -> NodeKn
     }
 }
 
-/// The refusal of another process under this node's name, while it is shown.
+/// The refusal of another process under this node's name, while it is shown:
+/// as long as nothing was heard of the node since, and a little while.
 fn shown_refusal(live: &Live, now_ms: u64) -> Option<String> {
     let (at_ms, reason) = live.refused.as_ref()?;
-    (now_ms.saturating_sub(*at_ms) < REFUSED_SHOWN_MS).then(|| reason.clone())
+    let is_last_word = live.health.heard_ms().is_none_or(|heard_ms| heard_ms < *at_ms);
+    let is_recent = now_ms.saturating_sub(*at_ms) < REFUSED_SHOWN_MS;
+    (is_last_word || is_recent).then(|| reason.clone())
 }
 
 fn node_status(

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::allegiance::{Lease, check_adoption, check_order, check_renewal};
 use super::identity::Identity;
+use super::refusals::Refusals;
 use super::role::NodeSettings;
 use crate::api::{
     Adopt, Allegiance, Context, Error, HeartbeatReply, Hello, Kind, NodeInfo, Result, Told,
@@ -24,11 +25,6 @@ use crate::id::{ClusterId, Handle, Run, SessionId};
 /// A node that was not acknowledged for this long takes no chunks: by now its
 /// coordinator counts it as offline.
 const ISOLATED_AFTER: Duration = Duration::from_millis(OFFLINE_AFTER_MS);
-
-/// For how long a process that was never accepted may be refused before it
-/// ends. It is longer than a node that died keeps its name to itself: a node
-/// that starts again at another address is refused until then.
-const REFUSED_MAX: Duration = Duration::from_secs(10);
 
 /// The most by which a chunk's handle may lie above all numbers that the node
 /// was told of: more than a cluster hands out between two heartbeats.
@@ -68,12 +64,7 @@ struct State {
     coordinator: Option<String>,
     /// When the coordinator last spoke to the node or answered it.
     contact: Option<Instant>,
-    /// Why the coordinator refuses the node, while it does.
-    refused: Option<String>,
-    /// Since when it was refused by each answer.
-    refused_since: Option<Instant>,
-    /// True once a coordinator acknowledged a heartbeat of this process.
-    was_accepted: bool,
+    refusals: Refusals,
     has_left: bool,
 }
 
@@ -93,9 +84,7 @@ impl Membership {
             identity,
             coordinator,
             contact: None,
-            refused: None,
-            refused_since: None,
-            was_accepted: false,
+            refusals: Refusals::default(),
             has_left: false,
         };
         let state = Mutex::new(state);
@@ -125,7 +114,7 @@ impl Membership {
 
     /// Why the coordinator refuses the node, while it does.
     pub(super) fn refused(&self) -> Option<String> {
-        self.state().refused.clone()
+        self.state().refusals.reason().map(str::to_owned)
     }
 
     /// Who the node is and which run it obeys.
@@ -196,7 +185,7 @@ impl Membership {
             state.is_released = false;
             state.contact = Some(Instant::now());
             // Whoever refused it before is not the one that takes it over.
-            state.refused = None;
+            state.refusals.taken_over();
             state.coordinator = Some(address);
         }
         self.wake.notify_one();
@@ -250,7 +239,7 @@ impl Membership {
     pub(super) fn check_takes_chunks(&self) -> Result<()> {
         let state = self.state();
         let id = &state.identity.id;
-        if let Some(reason) = &state.refused {
+        if let Some(reason) = state.refusals.reason() {
             let text = format!("node {id} takes no chunks: its coordinator refuses it: {reason}");
             return Err(Error::new(Kind::WrongIdentity, text));
         }
@@ -296,8 +285,7 @@ impl Membership {
             state.position = state.position.max(position);
             state.numbers_end = state.numbers_end.max(numbers_end);
             state.contact = state.contact.max(Some(sent));
-            (state.was_accepted, state.refused_since) = (true, None);
-            if state.refused.take().is_some() {
+            if state.refusals.accepted() {
                 tracing::info!(node = %self.settings.id, "no longer refused by its coordinator");
             }
             let identity = &state.identity;
@@ -333,33 +321,21 @@ impl Membership {
 
     /// Notes why the coordinator refuses the node; true when that is news.
     pub(super) fn set_refused(&self, reason: String) -> bool {
-        let mut state = self.state();
-        state.refused_since.get_or_insert_with(Instant::now);
-        let is_news = state.refused.as_ref() != Some(&reason);
-        state.refused = Some(reason);
-        is_news
+        self.state().refusals.refused(reason, Instant::now())
     }
 
     /// Notes that the coordinator did not answer, or for another reason than
     /// who the node is.
     pub(super) fn was_not_refused(&self) {
-        self.state().refused_since = None;
+        self.state().refusals.not_refused();
     }
 
-    /// Why this process can be of no use: the coordinator has refused it ever
-    /// since it started. A process that was accepted goes on, whatever its
-    /// coordinator says later: that may have been started on a wrong folder.
+    /// Why this process can be of no use, where that is so.
     pub(super) fn refused_for_good(&self) -> Option<String> {
         let state = self.state();
-        let since = state.refused_since.filter(|_| !state.was_accepted)?;
-        (since.elapsed() >= REFUSED_MAX).then(|| {
-            format!(
-                "node {} is refused by the coordinator at {}: {}",
-                self.settings.id,
-                state.coordinator.as_deref().unwrap_or("an unknown address"),
-                state.refused.as_deref().unwrap_or("it gave no reason"),
-            )
-        })
+        let reason = state.refusals.for_good(Instant::now())?;
+        let at = state.coordinator.as_deref().unwrap_or("an unknown address");
+        Some(format!("node {} is refused by the coordinator at {at}: {reason}", self.settings.id))
     }
 
     /// From now on the node takes no chunks and sends no heartbeats.

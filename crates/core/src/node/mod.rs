@@ -24,6 +24,7 @@ mod membership;
 mod pull;
 mod read;
 mod rebuild;
+mod refusals;
 mod role;
 mod service;
 mod store;

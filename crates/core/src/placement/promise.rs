@@ -132,8 +132,10 @@ impl<'a> Trials<'a> {
         }
         if self.copies_missing > 0 {
             parts.push(match self.copies_missing {
-                1 => "1 copy of a stripe waits for missing nodes".to_owned(),
-                copies => format!("{copies} copies of a stripe wait for missing nodes"),
+                1 => "1 copy of a stripe waits for nodes that are away or full".to_owned(),
+                copies => {
+                    format!("{copies} copies of a stripe wait for nodes that are away or full")
+                }
             });
         }
         let promised = self.policy.promised_losses();

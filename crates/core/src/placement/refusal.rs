@@ -65,13 +65,15 @@ fn no_space(request: &PlacementRequest<'_>) -> String {
         .map(|candidate| format!("{} has {}", candidate.id, size(candidate.free)))
         .collect();
     let needed = nodes_needed(request.policy).max(1);
+    let (present, missing) = split(request);
     let detail = if full.is_empty() {
-        format!("{} have room, but not for all of its copies", nodes_of(split(request).0))
+        format!("{} have room, but not for all of its copies", nodes_of(present))
     } else {
-        full.join(", ")
+        [&full[..], &missing[..]].concat().join(", ")
     };
+    let away = if missing.is_empty() { "" } else { " bring back what is away," };
     format!(
-        "{} needs {} with {} free ({detail}): free some space, or add a node",
+        "{} needs {} with {} free ({detail}): free some space,{away} or add a node",
         short_name(request.policy),
         nodes(needed),
         size(bytes),

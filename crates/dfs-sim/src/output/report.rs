@@ -41,7 +41,7 @@ pub(crate) fn put_lines(summary: &PutSummary, took: Duration) -> Vec<String> {
     lines.extend(bounded(replaced.collect()));
     if summary.copies_missing > 0 {
         lines.push(format!(
-            "  degraded: {} left to repair",
+            "  degraded: {} left to repair, as nodes are away or full (see status)",
             size::counted(summary.copies_missing, "copy")
         ));
         let left = summary.left_to_repair.iter().map(|copy| {

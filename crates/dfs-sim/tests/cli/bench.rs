@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use super::harness::{Answer, has_one_unit, program};
+use super::harness::{Answer, program};
+use super::unit::has_one_unit;
 
 fn bench(args: &[&str]) -> Answer {
     Answer::of(program().arg("bench").args(args))

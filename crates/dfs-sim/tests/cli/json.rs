@@ -1,6 +1,7 @@
 //! The answers for machines.
 
-use crate::harness::{Answer, Cluster, has_one_unit, program};
+use crate::harness::{Answer, Cluster, program};
+use crate::unit::has_one_unit;
 
 #[test]
 fn every_answer_in_json_has_its_version_and_sizes_in_bytes() {

@@ -18,4 +18,5 @@ mod source;
 mod stream;
 mod tree;
 mod typed;
+mod unit;
 mod up;

@@ -5,7 +5,8 @@ use std::fs;
 use dfs_simulation::run::differs_from_itself;
 use dfs_simulation::swarm;
 
-use super::harness::{Answer, has_one_unit, program};
+use super::harness::{Answer, program};
+use super::unit::has_one_unit;
 
 fn sim(args: &[&str]) -> Answer {
     Answer::of(program().arg("sim").args(args))

@@ -1,6 +1,6 @@
 //! Pipes, ranges and `cat`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 use crate::harness::{Cluster, material};
@@ -89,4 +89,23 @@ fn a_short_stream_needs_no_more_room_than_it_holds() {
     let more = material(40_000_000);
     cluster.run_with(&["put", "-", "--name", "c"], &more).ended(9);
     cluster.run(&["stat", "c"]).ended(5);
+}
+
+#[test]
+fn of_two_puts_that_replace_a_file_the_one_that_began_later_stays() {
+    let cluster = Cluster::start(1, &["--replication", "1", "--chunk-size", "64KiB"]);
+    let newer = cluster.make_file("newer", 10_000);
+    let mut command = cluster.client(&["put", "-", "--name", "a", "--force"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut slow = command.spawn().expect("it starts");
+    let mut stdin = slow.stdin.take().expect("stdin was asked for");
+    // Once this much is taken, the upload has begun.
+    stdin.write_all(&material(8 << 20)).expect("it reads");
+    cluster.run(&["put", "newer", "--name", "a", "--force"]).ended(0);
+    drop(stdin);
+    let output = slow.wait_with_output().expect("it was started here");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("began later") && said.contains("put it again"), "{said}");
+    assert!(cluster.run(&["cat", "a"]).ended(0).stdout == newer);
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use rustix::process::Signal;
 
-use crate::harness::{Answer, Server, eventually, has_one_unit, material, program};
+use crate::harness::{Answer, Server, eventually, material, program};
+use crate::unit::has_one_unit;
 
 /// A folder for a whole cluster, and a file `a` beside it.
 struct Store {

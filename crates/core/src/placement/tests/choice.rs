@@ -158,6 +158,13 @@ fn a_full_node_thins_a_placement_as_a_dead_one_does() {
     members[3].free = 100 * GIB;
     lose(&mut members, &[4]);
     assert_eq!(Wish::new(&members, policy(1, "rs:4+2", 6)).choose(), Ok(full));
+    members[5].free = 0;
+    let refusal = Wish::new(&members, policy(1, "rs:4+2", 6)).choose().expect_err("no space");
+    assert_eq!(
+        refusal.to_string(),
+        "rs:4+2 needs 6 nodes with 1 MiB free (n6 has 0 B, n4 offline for 3m): free some space, \
+         bring back what is away, or add a node"
+    );
     // Nothing is taken that could not lose one more node.
     let mut members = self::members(2);
     members[0].free = 0;

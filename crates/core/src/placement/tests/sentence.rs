@@ -39,7 +39,7 @@ fn a_degraded_promise_says_how_many_copies_wait() {
     assert_eq!(promise.nodes_lost_max, Some(1));
     assert!(promise.sentence.contains("any 1 of 5 nodes"), "{}", promise.sentence);
     assert!(
-        promise.sentence.ends_with("1 copy of a stripe waits for missing nodes"),
+        promise.sentence.ends_with("1 copy of a stripe waits for nodes that are away or full"),
         "{}",
         promise.sentence
     );
