@@ -350,3 +350,49 @@ fn a_join_that_was_given_up_midway_is_a_join_all_the_same() {
         assert_eq!(state(&cluster, &name).await, Some(NodeState::Online));
     });
 }
+
+/// A node whose disk keeps it from noting that a new run leads: readers read
+/// from it, and nothing is asked of it that it would have to remember.
+#[test]
+fn a_node_that_cannot_note_its_new_coordinator_is_read_from() {
+    World::run(61, async |world| {
+        let settings = ClusterSettings::new(3, 1, ParitySpec::Xor { data: 2 });
+        let cluster = Cluster::start(world, settings).await;
+        let bytes = sample_bytes(1, 300_000);
+        cluster.put("a", &bytes).await.expect("put");
+        cluster.host("n1").disk().set_read_only(true);
+        cluster.host(COORDINATOR).kill();
+        cluster.start_coordinator().await;
+        cluster.pass(MINUTE).await;
+        let status = cluster.status().await;
+        let node = &status.nodes[0];
+        assert_eq!(node.state, NodeState::Online, "{status:?}");
+        assert!(node.chunks > 0, "its inventory is known: {node:?}");
+        let said = status.verdict.sentence();
+        assert!(said.contains("n1") && said.contains("read-only"), "{said}");
+        assert_eq!((status.leased, status.counted), (2, 3), "it grants no lease");
+        // With another node gone, its copies are needed.
+        cluster.host("n2").kill();
+        cluster.pass(MINUTE).await;
+        assert!(cluster.get("a").await.expect("get") == bytes);
+        cluster.start_node("n2").await;
+        cluster.host("n1").disk().set_read_only(false);
+        cluster.pass(MINUTE).await;
+        let status = cluster.status().await;
+        assert_eq!((status.leased, status.counted), (3, 3), "{status:?}");
+        assert_eq!(status.verdict.word, Word::AllWell, "{}", status.verdict.sentence());
+    });
+}
+
+#[test]
+fn a_volume_that_is_gone_is_called_that_by_a_new_coordinator_too() {
+    World::run(62, async |world| {
+        let cluster = Cluster::start(world, two_copies(3)).await;
+        cluster.put("a", &sample_bytes(1, 300_000)).await.expect("put");
+        cluster.host("n1").disk().set_unmounted(true);
+        cluster.host(COORDINATOR).kill();
+        cluster.start_coordinator().await;
+        cluster.pass(Duration::from_secs(20)).await;
+        assert_eq!(state(&cluster, "n1").await, Some(NodeState::NoVolume));
+    });
+}

@@ -32,6 +32,8 @@ const RENEWED_AFTER_MS: u64 = LEASE_MS + DRIFT_MS_MAX + 1_000;
 enum NotAdopted {
     /// It does not answer, or refuses.
     Failed(Error),
+    /// It answers, and its disk keeps it from noting whom it obeys.
+    Unable(Error),
     /// It is leased to another run.
     Leased(Box<Allegiance>),
 }
@@ -65,7 +67,7 @@ impl Coordinator {
                         reported.failures.remove(&address);
                         reported.leased.remove(&address);
                     }
-                    Err(NotAdopted::Failed(error)) => {
+                    Err(NotAdopted::Failed(error) | NotAdopted::Unable(error)) => {
                         reported.leased.remove(&address);
                         reported.note_failure(address, &error);
                     }
@@ -85,7 +87,9 @@ impl Coordinator {
     pub(super) fn adopt_soon(&self, address: String) {
         let Some(coordinator) = self.me.upgrade() else { return };
         self.env.spawn(async move {
-            if let Err(NotAdopted::Failed(error)) = coordinator.adopt_node(&address).await {
+            if let Err(NotAdopted::Failed(error) | NotAdopted::Unable(error)) =
+                coordinator.adopt_node(&address).await
+            {
                 tracing::debug!(%address, reason = %error.message, "a node was not adopted yet");
             }
         });
@@ -122,6 +126,10 @@ impl Coordinator {
                 self.note_adoption(address, None);
             }
             Err(NotAdopted::Failed(error)) => self.note_adoption(address, Some(error)),
+            Err(NotAdopted::Unable(error)) => {
+                self.note_adoption(address, None);
+                self.note_unadoptable(address, error);
+            }
             Err(NotAdopted::Leased(_)) => {}
         }
         outcome
@@ -157,13 +165,25 @@ impl Coordinator {
                 numbers_end: self.numbers_end(),
             };
             let sent_ms = self.now_ms();
-            let info = in_time(address, node.adopt(request)).await.map_err(NotAdopted::Failed)?;
+            let info = in_time(address, node.adopt(request)).await.map_err(|error| {
+                let is_its_disk = error.kind == Kind::Internal;
+                if is_its_disk { NotAdopted::Unable(error) } else { NotAdopted::Failed(error) }
+            })?;
             if run == self.context.run {
                 let index = self.register(&info, None).await.map_err(NotAdopted::Failed)?;
                 self.note_adopted(index, info.session, sent_ms);
                 return Ok(());
             }
             present = run;
+        }
+    }
+
+    /// Notes that the disk of the node at `address` keeps it from being adopted.
+    fn note_unadoptable(&self, address: &str, error: &Error) {
+        let mut state = self.state();
+        let found = state.members.live.values_mut().find(|live| live.address == *address);
+        if let Some(live) = found {
+            live.unadoptable = Some(error.message.clone());
         }
     }
 

@@ -63,6 +63,8 @@ pub(super) struct Live {
     pub(super) trouble: Option<String>,
     /// Why it obeys another run of a coordinator.
     pub(super) refuses: Option<String>,
+    /// Why its disk keeps it from being adopted. It is readable all the same.
+    pub(super) unadoptable: Option<String>,
     /// The last announcement under this id that was refused, and when.
     pub(super) refused: Option<(u64, String)>,
     pub(super) wants_inventory: bool,
@@ -104,7 +106,7 @@ impl Members {
     pub(super) fn candidate(&self, member: &MemberRecord, now_ms: u64) -> Candidate {
         let live = self.get(member.index);
         let is_online = self.state(member.index, now_ms) == NodeState::Online;
-        let is_well = live.is_some_and(|live| live.trouble.is_none() && live.refuses.is_none());
+        let is_well = live.is_some_and(|live| live.why_not_well().is_none());
         Candidate {
             index: member.index,
             id: member.id.clone(),
@@ -206,6 +208,12 @@ impl Members {
         self.differing.remove(&(node, handle));
     }
 
+    /// Forgets what a node promised before it was started again. All of it was
+    /// durable before it was promised, so its next inventory tells of it.
+    fn forget_promises_of(&mut self, node: NodeIndex) {
+        self.promised.retain(|(of, _), _| *of != node);
+    }
+
     /// Forgets promises and differing copies that no longer count.
     pub(super) fn forget_promises(&mut self) {
         let live = &self.live;
@@ -254,12 +262,14 @@ impl Members {
     }
 
     /// True when every copy that a layout names is reported good by a node
-    /// that is online.
+    /// that is online and adopted. One that is not adopted may be told to
+    /// delete it by the run that it obeys.
     pub(super) fn are_all_there(&self, handle: Handle, named: &[NodeIndex], now_ms: u64) -> bool {
         named.iter().all(|node| {
             self.presence.state(*node, handle) == CopyState::Held
                 && !self.differing.contains(&(*node, handle))
                 && self.state(*node, now_ms) == NodeState::Online
+                && self.get(*node).is_some_and(|live| live.unadoptable.is_none())
         })
     }
 
@@ -288,11 +298,17 @@ impl Live {
             version: String::new(),
             trouble: None,
             refuses: None,
+            unadoptable: None,
             refused: None,
             wants_inventory: false,
             reach: Reach::default(),
             slow_until_ms: 0,
         }
+    }
+
+    /// Why the node takes no chunks and no orders, though it is heard.
+    pub(super) fn why_not_well(&self) -> Option<&String> {
+        self.trouble.as_ref().or(self.unadoptable.as_ref()).or(self.refuses.as_ref())
     }
 
     /// True while clients find the node much slower than others.
@@ -372,7 +388,9 @@ impl Coordinator {
             }
             self.note_spoken(info);
             self.adopt_soon(info.address.clone());
-            return Ok(self.reply(0, None));
+            if !self.is_unadoptable(info) {
+                return Ok(self.reply(0, None));
+            }
         }
         let index = self.register(info, Some(heartbeat.space)).await?;
         let now_ms = self.now_ms();
@@ -382,19 +400,40 @@ impl Coordinator {
             return Err(Error::new(Kind::Unavailable, "the member was just removed".to_owned()));
         };
         live.health.heard(now_ms, info.session);
+        let is_restarted = live.session.is_some_and(|session| session != info.session);
         live.session = Some(info.session);
         live.space = heartbeat.space;
         live.version.clone_from(&info.version);
         live.health.volume_is_gone(heartbeat.is_volume_gone, now_ms);
         live.trouble.clone_from(&heartbeat.trouble);
         live.refuses.clone_from(&heartbeat.refuses);
+        if obeys_us {
+            live.unadoptable = None;
+        }
         let changes = heartbeat.changes.as_ref();
         let (session, digest) = (info.session, &heartbeat.digest);
         let known_version = members.presence.hear(index, session, digest, changes, now_ms);
         live.wants_inventory = known_version.is_none();
+        if is_restarted {
+            members.forget_promises_of(index);
+        }
         drop(state);
+        if !obeys_us {
+            return Ok(self.reply(0, known_version));
+        }
         let answer = self.renew_lease(index, session, heartbeat.confirms);
         Ok(self.reply(answer, known_version))
+    }
+
+    /// True for a member that answers and cannot note that it is adopted. It
+    /// grants no lease and heeds no order, but readers may read what it holds.
+    fn is_unadoptable(&self, info: &NodeInfo) -> bool {
+        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
+        let Some(member) = known.filter(|member| member.folder == info.folder) else {
+            return false;
+        };
+        let state = self.state();
+        state.members.get(member.index).is_some_and(|live| live.unadoptable.is_some())
     }
 
     /// Notes that a member speaks that was not adopted yet.
@@ -565,7 +604,7 @@ fn note(live: &Live, now_ms: u64) -> Option<String> {
     };
     let gone_ms = live.health.gone_since_ms(now_ms);
     match (live.health.state(now_ms), gone_ms) {
-        (NodeState::Online, _) => live.trouble.clone().or_else(|| live.refuses.clone()),
+        (NodeState::Online, _) => live.why_not_well().cloned(),
         (NodeState::Suspect, _) => Some("suspect".to_owned()),
         (NodeState::Unknown, _) => Some("not heard yet".to_owned()),
         (NodeState::Offline, gone) => Some(format!("offline for {}", since(gone.unwrap_or(0)))),

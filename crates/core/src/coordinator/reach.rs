@@ -145,7 +145,8 @@ impl Coordinator {
             Some(error) => {
                 reach.failures = reach.failures.saturating_add(1);
                 reach.reason = Some(format!(
-                    "the coordinator cannot connect to {address} ({}): check the node's                      --advertise and firewall",
+                    "the coordinator cannot connect to {address} ({}): check the node's \
+                     --advertise and firewall",
                     error.message
                 ));
             }

@@ -256,7 +256,7 @@ fn node_known(member: &MemberRecord, live: Option<&Live>, now_ms: u64) -> NodeKn
         silent_for_ms: live
             .and_then(|live| live.health.heard_ms())
             .map(|heard_ms| now_ms.saturating_sub(heard_ms)),
-        trouble: live.and_then(|live| live.trouble.clone()),
+        trouble: live.and_then(|live| live.trouble.clone().or_else(|| live.unadoptable.clone())),
         refuses: live.and_then(|live| live.refuses.clone()),
         cut_off: live.and_then(|live| live.reach.cut_off()),
         refused: live.and_then(|live| shown_refusal(live, now_ms)),
@@ -291,7 +291,7 @@ fn node_status(
         quarantined: held.quarantined,
         version: live.map(|live| live.version.clone()).unwrap_or_default(),
         trouble: live
-            .and_then(|live| live.trouble.clone().or_else(|| live.refuses.clone()))
+            .and_then(|live| live.why_not_well().cloned())
             .or_else(|| live.and_then(|live| live.reach.cut_off()))
             .or(refused),
         is_slow: live.is_some_and(|live| live.is_slow(now_ms)),

@@ -28,6 +28,8 @@ struct Beat {
     is_answered: bool,
     /// Why the node obeys another run than that of the coordinator.
     refuses: Option<String>,
+    /// Answers in a row of a run that has not adopted the node yet.
+    unadopted: u32,
 }
 
 /// Sends heartbeats until the node leaves. Returns why it is refused, when it
@@ -109,7 +111,7 @@ impl Beat {
                 // An adoption is under way, and wakes this task.
                 Ok(false) => {
                     node.membership.was_not_refused();
-                    return RETRY_AFTER_MIN;
+                    return self.is_not_adopted(&reply);
                 }
                 Err(error) => error,
             },
@@ -133,10 +135,18 @@ impl Beat {
         if self.failures > 0 {
             tracing::info!(node = %node.settings.id, "coordinator reached again");
         }
-        self.failures = 0;
+        (self.failures, self.unadopted) = (0, 0);
         self.refuses = None;
         self.known_version = reply.known_version;
         is_first
+    }
+
+    /// Notes an answer of a run that the node does not obey yet. Adoptions
+    /// that fail again and again are not asked for more often than usual.
+    fn is_not_adopted(&mut self, reply: &HeartbeatReply) -> Duration {
+        self.known_version = reply.known_version;
+        self.unadopted = self.unadopted.saturating_add(1);
+        doubled(self.unadopted)
     }
 
     fn failed(&mut self, node: &Node, coordinator: &str, error: &Error) -> Duration {
@@ -163,12 +173,16 @@ impl Beat {
 
     /// How long to wait after the latest failure in a row.
     fn pause(&self, node: &Node) -> Duration {
-        let doubled = RETRY_AFTER_MIN.saturating_mul(1 << self.failures.min(8).saturating_sub(1));
-        let pause = doubled.min(INTERVAL);
+        let pause = doubled(self.failures);
         // Nodes of one cluster do not come back all at once.
         let jitter_ms = node.env.random.next_u64() % (RETRY_AFTER_MIN.as_millis() as u64);
         (pause + Duration::from_millis(jitter_ms)).min(INTERVAL)
     }
+}
+
+/// The pause after so many failures in a row.
+fn doubled(failures: u32) -> Duration {
+    RETRY_AFTER_MIN.saturating_mul(1 << failures.min(8).saturating_sub(1)).min(INTERVAL)
 }
 
 impl Node {

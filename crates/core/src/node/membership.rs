@@ -440,7 +440,7 @@ fn check_folder(disk: &dyn Disk, identity: &Identity) -> Result<()> {
         "node {}: the data folder is not the one that it was started with: is its disk mounted?",
         identity.id
     );
-    Err(Error::new(Kind::Unavailable, text))
+    Err(Error::new(Kind::Internal, text))
 }
 
 /// An adoption that goes on. It ends with its call, answered or given up.

@@ -227,15 +227,18 @@ impl Run<'_> {
     /// Gives a file a name that no other call uses, so that what is under it
     /// is known but for which version was moved.
     async fn rename(&self, host: &Host, op: &Op) {
-        let (to, begun, began, moved) = {
+        let (to, begun, began, going, moved) = {
             let mut history = self.history.borrow_mut();
             let begun = history.begin(&op.name, None);
             let began = history.tick();
             let to = format!("moved/{began}");
+            // What is put under the old name meanwhile may be moved too: the
+            // new name is open even when there is no content yet.
+            let going = history.begin(&to, None);
             let versions = history.versions(&op.name);
             let moved: Vec<Begun> =
                 versions.iter().map(|version| history.begin(&to, Some(*version))).collect();
-            (to, begun, began, moved)
+            (to, begun, began, going, moved)
         };
         let client = self.client(host);
         let (from, onto) = (file_name(&op.name), file_name(&to));
@@ -255,6 +258,9 @@ impl Run<'_> {
         }
         let (outcome, is_expected) = changed(&result);
         self.note(op, &format_args!("to {to}"), &result);
+        if outcome != Outcome::Unclear {
+            self.history.borrow_mut().end(going, Outcome::Refused);
+        }
         self.end_move(op, &to, began, moved, outcome);
         self.end_change(op.act, begun, outcome, is_expected);
         self.check_refusal(&op.name, began, &result);

@@ -1,7 +1,12 @@
 //! Copies that are whole and not what they should be: how they come about in
 //! a run, and that none is left at its end.
 
-use dfs_core::api::{BadCopy, HeldChunk, ReadRequest, Receipt, WriteHeader, WritePart};
+use std::sync::Arc;
+
+use dfs_core::api::{
+    BadCopy, Context, Error, HeldChunk, Kind, NodeService, ReadRequest, Receipt, Result,
+    WriteHeader, WritePart,
+};
 use dfs_core::data::chunk::SealBuilder;
 use dfs_core::data::digest::Digest;
 use dfs_core::data::frame::{self, Place};
@@ -9,6 +14,7 @@ use dfs_core::id::{Handle, NodeId};
 use dfs_core::policy::Compression;
 use futures_util::{StreamExt, stream};
 
+use super::operator::verified_by;
 use super::state::Run;
 use crate::rng::Rng;
 use crate::scenario::{Fault, FaultKind};
@@ -20,10 +26,8 @@ impl Run<'_> {
         if fault.what != FaultKind::ForgeCopy {
             return;
         }
-        let (Some(context), Some(node)) = (self.context().await, self.world.host(name).node())
-        else {
-            return;
-        };
+        let host = self.world.host(name);
+        let (Some(context), Some(node)) = (self.context().await, host.node()) else { return };
         let Ok(page) = node.inventory(context, None).await else { return };
         let good: Vec<Handle> =
             page.chunks.iter().filter(|chunk| chunk.is_good).map(|chunk| chunk.handle).collect();
@@ -31,22 +35,11 @@ impl Run<'_> {
         for _ in 0..fault.count.unwrap_or(1).min(u32::try_from(good.len()).unwrap_or(0)) {
             let at = usize::try_from(rng.below(good.len() as u64)).expect("it is in memory");
             let handle = good[at];
-            let request = ReadRequest { cluster: context.cluster, handle, frames: 0..0 };
-            let Ok(read) = node.read_chunk(request).await else { continue };
-            if read.header.is_parity() {
-                continue;
-            }
             let bytes = format!("forged {}", rng.next_u64());
-            let (mut frame, mut seal) = (Vec::new(), SealBuilder::default());
-            let place = Place { handle, index: 0 };
-            frame::seal(place, bytes.as_bytes(), Compression::None, &mut frame);
-            seal.add(bytes.as_bytes(), frame.len());
-            let parts = [WritePart::Frame(frame.into()), WritePart::Seal(seal.finish())];
-            let header = WriteHeader { context, chunk: read.header };
-            if node.delete_chunks(context, vec![handle]).await.is_ok() {
-                let written = node.write_chunk(header, stream::iter(parts.map(Ok)).boxed()).await;
-                let trace = self.world.trace();
-                trace.event(name, format_args!("chunk {handle} is forged: {}", written.is_ok()));
+            // Its process may be killed meanwhile: then this ends with it.
+            let work = replace(node.clone(), context, handle, bytes);
+            if let Ok(Ok(())) = host.spawn(work).await {
+                self.world.trace().event(name, format_args!("chunk {handle} is forged"));
             }
         }
     }
@@ -87,7 +80,10 @@ impl Run<'_> {
             // A surplus copy is not replaced: it is trimmed in its time.
             let is_checked = |held: &&HeldChunk| held.is_good && self.is_named(&name, held.handle);
             for held in page.chunks.iter().filter(is_checked) {
-                let Ok(receipt) = node.verify_chunk(context, held.handle).await else { continue };
+                let host = self.world.host(&name);
+                let Ok(receipt) = verified_by(&host, &node, context, held.handle).await else {
+                    continue;
+                };
                 if self.differs(&receipt) {
                     let text = format!(
                         "the copy of chunk {} on {name} has another SHA-256 than the catalog",
@@ -98,4 +94,26 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Replaces a data chunk of a node by other bytes under the same header.
+async fn replace(
+    node: Arc<dyn NodeService>,
+    context: Context,
+    handle: Handle,
+    bytes: String,
+) -> Result<()> {
+    let request = ReadRequest { cluster: context.cluster, handle, frames: 0..0 };
+    let header = node.read_chunk(request).await?.header;
+    if header.is_parity() {
+        return Err(Error::new(Kind::Invalid, "parity is not forged"));
+    }
+    let (mut frame, mut seal) = (Vec::new(), SealBuilder::default());
+    let place = Place { handle, index: 0 };
+    frame::seal(place, bytes.as_bytes(), Compression::None, &mut frame);
+    seal.add(bytes.as_bytes(), frame.len());
+    let parts = [WritePart::Frame(frame.into()), WritePart::Seal(seal.finish())];
+    let header = WriteHeader { context, chunk: header };
+    node.delete_chunks(context, vec![handle]).await?;
+    node.write_chunk(header, stream::iter(parts.map(Ok)).boxed()).await
 }

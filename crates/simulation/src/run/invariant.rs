@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dfs_core::api::{Lookup, NodeState, NodeStatus};
+use dfs_core::api::{ChunkMap, CopyAt, Lookup, NodeState, NodeStatus};
 use dfs_core::catalog::Catalog;
 use dfs_core::id::Handle;
 
@@ -67,8 +67,8 @@ impl Run<'_> {
         }
     }
 
-    /// I4: while nothing ever went wrong, copies of a chunk are in zones of
-    /// their own, as far as there are zones.
+    /// I4: while nothing ever went wrong, no loss of one zone makes a file
+    /// unreadable whose chunks have copies enough for two zones each.
     pub(super) async fn see_zones(&self, name: &str) {
         let cluster = &self.scenario.cluster;
         // Most hard places make a node refuse or the coordinator choose others.
@@ -84,19 +84,25 @@ impl Run<'_> {
             let number = node.strip_prefix('n').and_then(|rest| rest.parse::<usize>().ok());
             number.map(|number| cluster.zones[(number - 1) % cluster.zones.len()].as_str())
         };
-        for chunk in map.stripes.iter().flat_map(|stripe| &stripe.chunks) {
-            let zones: BTreeSet<_> =
-                chunk.copies.iter().map(|copy| zone_of(copy.node.as_str())).collect();
-            let zones_wanted = chunk.copies.len().min(cluster.zones.len());
-            if zones.len() < zones_wanted && is_untroubled() {
-                let text = format!(
-                    "all {} copies of a chunk of {name} are in {} zones, and there \
-                     are {}",
-                    chunk.copies.len(),
-                    zones.len(),
-                    cluster.zones.len()
-                );
-                return self.violates("I4", text);
+        for stripe in &map.stripes {
+            let data = stripe.chunks.iter().take(usize::from(stripe.shape.data));
+            if data.clone().any(|chunk| chunk.copies.len() < 2) {
+                continue;
+            }
+            for zone in &cluster.zones {
+                let is_elsewhere =
+                    |copy: &CopyAt| zone_of(copy.node.as_str()) != Some(zone.as_str());
+                let survives = |chunk: &&ChunkMap| chunk.copies.iter().any(is_elsewhere);
+                let left = stripe.chunks.iter().filter(survives).count();
+                if left < usize::from(stripe.shape.data) && is_untroubled() {
+                    let text = format!(
+                        "the loss of zone {zone} leaves {left} chunks of a stripe of {name} that \
+                         needs {}, and there are {} zones",
+                        stripe.shape.data,
+                        cluster.zones.len()
+                    );
+                    return self.violates("I4", text);
+                }
             }
         }
     }

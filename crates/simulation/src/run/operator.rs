@@ -4,11 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{ClusterStatus, Context, Kind, NodeState, NodeStatus};
+use dfs_core::api::{
+    ClusterStatus, Context, Error, Kind, NodeService, NodeState, NodeStatus, Receipt, Result,
+};
+use dfs_core::id::Handle;
 use dfs_core::node::NodeSettings;
 
 use super::state::Run;
 use crate::cluster::COORDINATOR;
+use crate::host::Host;
 use crate::trace;
 
 /// How often the operator looks at the machines.
@@ -170,7 +174,7 @@ impl Run<'_> {
         loop {
             let page = node.inventory(context, after).await.ok()?;
             for held in page.chunks.iter().filter(|held| held.is_good) {
-                match node.verify_chunk(context, held.handle).await {
+                match verified_by(&self.world.host(name), &node, context, held.handle).await {
                     Ok(receipt) if self.differs(&receipt) => {
                         self.report_differing(name, held.handle).await;
                     }
@@ -196,6 +200,20 @@ impl Run<'_> {
         let status = self.status().await?;
         Some(Context { cluster: status.cluster, run: status.run })
     }
+}
+
+/// Has a process verify one of its chunks; what it works on ends with it.
+pub(super) async fn verified_by(
+    host: &Host,
+    node: &Arc<dyn NodeService>,
+    context: Context,
+    handle: Handle,
+) -> Result<Receipt> {
+    let node = Arc::clone(node);
+    let work = async move { node.verify_chunk(context, handle).await };
+    host.spawn(work).await.unwrap_or_else(|ended| {
+        Err(Error::new(Kind::Unavailable, format!("{} has ended: {ended}", host.name())))
+    })
 }
 
 fn is_settled(status: &ClusterStatus) -> bool {

@@ -43,8 +43,6 @@ pub(super) struct Truth {
     wrong: BTreeMap<(String, Wrong), u64>,
     /// Copies that layouts name and that are not there.
     missing: BTreeMap<(NodeIndex, Handle), u64>,
-    /// Stripes that cannot be read.
-    unreadable: BTreeMap<Handle, u64>,
     counted_ms: u64,
 }
 
@@ -95,8 +93,8 @@ impl Run<'_> {
             return;
         }
         truth.counted_ms = now_ms;
-        self.count_copies(truth, now_ms).await;
         let is_old = |since_ms: &u64| now_ms - since_ms > COPY_TIME_MAX_MS * factor;
+        let unreadable = self.count_copies(truth, now_ms, &is_old).await;
         if status.verdict.word == Word::AllWell
             && let Some((copy, _)) = truth.missing.iter().find(|(_, since_ms)| is_old(since_ms))
         {
@@ -106,12 +104,10 @@ impl Run<'_> {
             );
         }
         let is_mild = matches!(status.verdict.word, Word::AllWell | Word::Degraded | Word::AtRisk);
-        if is_mild
-            && let Some((stripe, _)) = truth.unreadable.iter().find(|(_, since)| is_old(since))
-        {
+        if is_mild && let Some(stripe) = unreadable {
             self.violates(
                 "I14",
-                format!("the verdict is {sentence:?}, and stripe {stripe} cannot be read"),
+                format!("the verdict is {sentence:?}, and {stripe} cannot be read"),
             );
         }
     }
@@ -167,9 +163,15 @@ impl Run<'_> {
         }
     }
 
-    /// Counts which copies of which stripe are really there.
-    async fn count_copies(&self, truth: &mut Truth, now_ms: u64) {
-        let Some(coordinator) = self.cluster.coordinator_role() else { return };
+    /// Counts which copies of which stripe are really there. Returns a stripe
+    /// that cannot be read for want of copies that have been missing for long.
+    async fn count_copies(
+        &self,
+        truth: &mut Truth,
+        now_ms: u64,
+        is_old: &impl Fn(&u64) -> bool,
+    ) -> Option<String> {
+        let coordinator = self.cluster.coordinator_role()?;
         let catalog = coordinator.catalog();
         let mut held: BTreeMap<NodeIndex, BTreeSet<Handle>> = BTreeMap::new();
         for member in catalog.members() {
@@ -179,7 +181,7 @@ impl Run<'_> {
             let handles = if is_there { self.held_by(name).await } else { None };
             held.insert(member.index, handles.unwrap_or_default());
         }
-        let (mut missing, mut unreadable) = (BTreeSet::new(), BTreeSet::new());
+        let (mut missing, mut unreadable) = (BTreeSet::new(), None);
         for (stripe, _) in catalog.stripes_after(None) {
             let mut chunks_there = 0;
             for (slot, chunk) in stripe.chunks.iter().enumerate() {
@@ -187,19 +189,24 @@ impl Run<'_> {
                 let has = |node: &NodeIndex| held.get(node).is_some_and(|of| of.contains(&handle));
                 let lacking = chunk.copies.iter().filter(|node| !has(node));
                 missing.extend(lacking.map(|node| (*node, handle)));
-                chunks_there += usize::from(chunk.copies.iter().any(has));
+                let is_known_missing =
+                    |node: &NodeIndex| truth.missing.get(&(*node, handle)).is_some_and(is_old);
+                // One that no layout names is read too.
+                let is_somewhere = held.values().any(|of| of.contains(&handle));
+                let is_unsure = chunk.copies.iter().any(|node| !is_known_missing(node));
+                chunks_there += usize::from(is_somewhere || is_unsure);
             }
             if chunks_there < usize::from(stripe.shape.data) {
-                unreadable.insert(stripe.first_handle);
+                let copies = stripe.chunks.iter().map(|chunk| &chunk.copies);
+                let text =
+                    format!("stripe {}, on {:?}", stripe.first_handle, copies.collect::<Vec<_>>());
+                unreadable = unreadable.or(Some(text));
             }
         }
         truth.missing.retain(|copy, _| missing.contains(copy));
-        truth.unreadable.retain(|stripe, _| unreadable.contains(stripe));
         for copy in missing {
             truth.missing.entry(copy).or_insert(now_ms);
         }
-        for stripe in unreadable {
-            truth.unreadable.entry(stripe).or_insert(now_ms);
-        }
+        unreadable
     }
 }
