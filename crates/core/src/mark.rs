@@ -67,6 +67,9 @@ marks! {
     StaleRefused = "an order of an older coordinator that is refused",
     UploadLapsed = "an upload that is left alone until it lapses",
     AnswerLost = "an answer that is lost after its effect",
+    LedgerMissing = "a start that is refused because the ledger is gone",
+    FolderRefused = "a node that refuses another node's folder",
+    DoubledRefused = "a second process of a node that is refused",
     CoordinatorRestarted = "a coordinator that starts again",
 }
 

@@ -84,11 +84,37 @@ pub enum Mutant {
     NeverSetsAside,
     /// A node that cannot be connected to counts as well.
     NeverCallsBack,
+    /// A copy that nothing names is deleted after the grace, however seldom its
+    /// node told of it.
+    OneInventoryEnough,
+    /// A copy is deleted while a rebuild of its chunk runs.
+    SweepsUnderRebuild,
+    /// A copy is rebuilt on a node that is being told to delete it.
+    RebuildsUnderDelete,
+    /// A chunk that is being rebuilt is planned again, and the second layout
+    /// takes the place of the first.
+    SecondRepairWins,
+    /// The node that is to make a copy is named as a source of it.
+    RebuildFromTarget,
+    /// Nodes without room are given chunks.
+    PlacesOnFull,
+    /// An upload protects all its chunks but the last of each stripe.
+    GuardOneShort,
+    /// A client asks again without a pause.
+    RetriesAtOnce,
+    /// A rebuild that failed is ordered again without a pause.
+    RebuildsAtOnce,
+    /// A coordinator whose ledger is gone begins an empty one.
+    LedgerMadeAnew,
+    /// A node serves from another node's folder.
+    AnyFolder,
+    /// Two processes under one node id are heeded in turn.
+    TakesDoubledNode,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 49] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -126,6 +152,18 @@ impl Mutant {
         Self::TrustOwnDigest,
         Self::StopAtClosedFile,
         Self::RepairAgain,
+        Self::OneInventoryEnough,
+        Self::SweepsUnderRebuild,
+        Self::RebuildsUnderDelete,
+        Self::SecondRepairWins,
+        Self::RebuildFromTarget,
+        Self::PlacesOnFull,
+        Self::GuardOneShort,
+        Self::RetriesAtOnce,
+        Self::RebuildsAtOnce,
+        Self::LedgerMadeAnew,
+        Self::AnyFolder,
+        Self::TakesDoubledNode,
     ];
 }
 

@@ -16,8 +16,12 @@ const SMALL_LIMITS_ONE_OF: u64 = 3;
 /// Kinds of fault of the swarm's first days: what a seed draws of them stays
 /// the same when others are added.
 const DRAWN_FIRST: usize = 29;
+/// The kinds before these came later, and these last.
+const DRAWN_SECOND: usize = 37;
 /// Of so many seeds, one has faults of the kinds that came later.
 const LATER_KINDS_ONE_OF: u64 = 4;
+/// Of so many seeds, one has data folders on wrong machines.
+const FOLDERS_ONE_OF: u64 = 5;
 /// Of so many seeds, one has clients that change the same few files at once
 /// while answers are lost.
 const CONTENDING_ONE_OF: u64 = 6;
@@ -58,6 +62,7 @@ pub fn scenario(seed: u64) -> Scenario {
         scenario.faults.sort_by_key(|fault| fault.at);
     }
     later_faults(seed, &mut scenario);
+    displaced_folders(seed, &mut scenario);
     contend(seed, &mut scenario);
     scenario
 }
@@ -240,7 +245,7 @@ fn later_faults(seed: u64, scenario: &mut Scenario) {
         return;
     }
     for _ in 0..1 + rng.below(3) {
-        let kind = *pick(&mut rng, &FaultKind::ALL[DRAWN_FIRST..]);
+        let kind = *pick(&mut rng, &FaultKind::ALL[DRAWN_FIRST..DRAWN_SECOND]);
         let mut fault = fault(&mut rng, kind, scenario);
         if kind.is_on_catalog() {
             // They take long, and wait for a quiet moment.
@@ -248,6 +253,28 @@ fn later_faults(seed: u64, scenario: &mut Scenario) {
         }
         scenario.faults.push(fault);
     }
+    scenario.faults.sort_by_key(|fault| fault.at);
+}
+
+/// A data folder that is exchanged or copied, drawn apart.
+fn displaced_folders(seed: u64, scenario: &mut Scenario) {
+    let mut rng = Rng::derive(seed, "folders");
+    if !rng.chance(1, FOLDERS_ONE_OF) {
+        return;
+    }
+    let kinds = [FaultKind::SwapFolders, FaultKind::TwinNode];
+    let kind = *pick(&mut rng, if nodes_are_many(scenario) { &kinds } else { &kinds[1..] });
+    let mut fault = fault(&mut rng, kind, scenario);
+    let nodes = scenario.cluster.nodes as u64;
+    let node = rng.below(nodes);
+    fault.host = format!("n{}", 1 + node);
+    if kind == FaultKind::SwapFolders {
+        fault.to = format!("n{}", 1 + (node + 1 + rng.below(nodes - 1)) % nodes);
+    }
+    // It waits for a quiet moment.
+    fault.at = Span::from_millis(fault.at.as_millis() / 2);
+    fault.lasts = Some(Span::from_millis(10_000 + rng.below(40_000)));
+    scenario.faults.push(fault);
     scenario.faults.sort_by_key(|fault| fault.at);
 }
 

@@ -11,6 +11,7 @@ use super::Client;
 use crate::api::{CoordinatorService, Error, Kind, Met, NODES_PER_REPORT_MAX, NodeReport, Result};
 use crate::env::Random;
 use crate::id::NodeId;
+use crate::mutant::{Mutant, is_planted};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -136,6 +137,9 @@ impl Backoff {
     }
 
     pub(super) fn next(&mut self, random: &dyn Random) -> Duration {
+        if is_planted(Mutant::RetriesAtOnce) {
+            return Duration::from_millis(1);
+        }
         let half = self.range / 2;
         let half_us = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
         let drawn = Duration::from_micros(random.next_u64() % (half_us + 1));

@@ -14,6 +14,7 @@ use crate::api::{
 use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
 use crate::health::{Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
 use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
+use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
@@ -543,7 +544,8 @@ impl Coordinator {
             let silent_ms = live.health.heard_ms().map(|heard| now_ms.saturating_sub(heard));
             match (other, silent_ms) {
                 (Some(_), Some(silent_ms))
-                    if silent_ms <= SUSPECT_AFTER_MS
+                    if !is_planted(Mutant::TakesDoubledNode)
+                        && silent_ms <= SUSPECT_AFTER_MS
                         && live.health.state(now_ms) != NodeState::Absent
                         && live.address != info.address =>
                 {
@@ -556,6 +558,7 @@ impl Coordinator {
                 _ => return Ok(()),
             }
         };
+        reached(Mark::DoubledRefused);
         self.note_refused(member.index, &refusal);
         Err(Error::new(Kind::WrongIdentity, refusal))
     }

@@ -125,7 +125,9 @@ impl Coordinator {
         let there = self.state().members.sources_there(stripe, now_ms);
         let addresses = |slot: usize| {
             let nodes = there.get(slot).into_iter().flatten();
-            let nodes = nodes.filter(|node| **node != task.target).take(SOURCES_MAX);
+            let is_source =
+                |node: &NodeIndex| *node != task.target || is_planted(Mutant::RebuildFromTarget);
+            let nodes = nodes.filter(|node| is_source(node)).take(SOURCES_MAX);
             nodes.filter_map(|node| Some(catalog.member(*node)?.address.clone())).collect()
         };
         let member = |other: usize| StripeMember {

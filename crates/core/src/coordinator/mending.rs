@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{Receipt, RepairStatus};
 use crate::id::{Handle, NodeIndex};
 use crate::limit::limit;
+use crate::mutant::{Mutant, is_planted};
 use crate::repair::RepairTask;
 
 /// The most rebuilds at once.
@@ -36,7 +37,10 @@ struct Rest {
 
 impl Rest {
     fn failed(&mut self, now_ms: u64) {
-        let rest_ms = BACKOFF_MS.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX_MS);
+        let mut rest_ms = BACKOFF_MS.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX_MS);
+        if is_planted(Mutant::RebuildsAtOnce) {
+            rest_ms = 0;
+        }
         self.failures = self.failures.saturating_add(1);
         self.until_ms = now_ms + rest_ms;
     }
@@ -85,7 +89,7 @@ impl Mending {
     /// Whether a node was told to delete its copy: no rebuild may make it
     /// meanwhile.
     pub(super) fn is_deleting(&self, handle: Handle, node: NodeIndex) -> bool {
-        self.deleting.contains_key(&(node, handle))
+        self.deleting.contains_key(&(node, handle)) && !is_planted(Mutant::RebuildsUnderDelete)
     }
 
     /// How many copies that were missing are there again.

@@ -12,6 +12,7 @@ use super::role::{Coordinator, State};
 use crate::catalog::Catalog;
 use crate::id::{Handle, NodeIndex};
 use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 use crate::placement::Candidate;
 use crate::presence::{CopyState, Known, KnownUrgent};
 use crate::repair::{Limits, Plan, RepairTask, Standing, Survey, View};
@@ -192,11 +193,16 @@ impl Coordinator {
                 let stripe = catalog.stripe(first)?;
                 Some((stripe, &catalog.file_by_id(stripe.file)?.policy))
             };
+            let nothing_runs = BTreeMap::new();
             let limits = Limits {
                 candidates,
                 tasks_max: state.mending.room(),
                 tasks_per_target_max: REBUILDS_PER_NODE_MAX,
-                running: state.mending.running(),
+                running: if is_planted(Mutant::SecondRepairWins) {
+                    &nothing_runs
+                } else {
+                    state.mending.running()
+                },
                 is_resting: &|handle| state.mending.is_resting(handle, now_ms),
                 is_avoided: &|handle, node| {
                     state.mending.is_deleting(handle, node)

@@ -107,7 +107,9 @@ impl Coordinator {
                 // an older copy of this one, most likely. Hands off.
                 let is_foreign = handle.0 >= handed_out || catalog.is_foreign(handle.0);
                 let is_guarded = uploads.guards(handle) && !is_planted(Mutant::ForgetGrace);
-                is_named || is_foreign || is_guarded || mending.is_running(handle)
+                let is_rebuilt =
+                    mending.is_running(handle) && !is_planted(Mutant::SweepsUnderRebuild);
+                is_named || is_foreign || is_guarded || is_rebuilt
             };
             let presence = &mut state.members.presence;
             let found = presence.destroyable(now_ms, grace_ms, destroyed_max, is_wanted);

@@ -19,6 +19,7 @@ use crate::api::{Error, Kind, NodeState, Result};
 use crate::catalog::Catalog;
 use crate::data::digest::Digest;
 use crate::id::{Handle, NodeIndex};
+use crate::mutant::{Mutant, is_planted};
 
 /// The pause between two rounds.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
@@ -104,7 +105,7 @@ impl Coordinator {
             let state = &mut *state;
             let is_still = self::named(catalog, handle).as_ref() == Some(&named)
                 && state.members.are_all_there(handle, &named.copies, now_ms)
-                && !state.mending.is_running(handle);
+                && (!state.mending.is_running(handle) || is_planted(Mutant::SweepsUnderRebuild));
             let nodes = surplus.iter().copied().filter(|node| {
                 is_still
                     && !named.copies.contains(node)

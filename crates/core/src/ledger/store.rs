@@ -20,6 +20,8 @@ use super::{
 };
 use crate::catalog::{Catalog, Change};
 use crate::env::{Access, Disk, Durability, File, Place};
+use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 
 /// The catalog's durable side. See the module's text.
 pub struct Ledger {
@@ -51,7 +53,10 @@ impl Ledger {
         let has_witness = find(disk, WITNESS_FILE)?.is_some();
         let file = match find(disk, LEDGER_FILE)? {
             Some(file) => file,
-            None if has_witness => return Err(LedgerError::Missing),
+            None if has_witness && !is_planted(Mutant::LedgerMadeAnew) => {
+                reached(Mark::LedgerMissing);
+                return Err(LedgerError::Missing);
+            }
             None => {
                 create(disk, 0, std::iter::empty())?;
                 find(disk, LEDGER_FILE)?.ok_or(LedgerError::Missing)?

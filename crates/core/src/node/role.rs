@@ -15,6 +15,8 @@ use super::volume_watch::VolumeWatch;
 use crate::api::{Error, Kind, NodeInfo, NodeSpace, Result};
 use crate::env::{Disk, Durability, Env, Publisher, Work, run};
 use crate::id::{FolderId, NodeId};
+use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 
 /// Chunks that are taken at once. Each holds up to two frames.
 const WRITES_MAX: usize = 48;
@@ -263,7 +265,9 @@ fn know_folder(
     };
     match found {
         Ok(Some(identity)) if identity.id == id => Ok(identity),
+        Ok(Some(identity)) if is_planted(Mutant::AnyFolder) => Ok(Identity { id, ..identity }),
         Ok(Some(Identity { id: found, .. })) => {
+            reached(Mark::FolderRefused);
             Err(NodeStartError::AnotherNode { found, asked: id })
         }
         Ok(None) if Store::has_chunks(disk).map_err(failed)? => Err(NodeStartError::NoIdentity),

@@ -177,6 +177,7 @@ impl Rooms {
         };
         let room = |candidate: &Candidate| match request.chunk_bytes {
             0 => u64::MAX,
+            _ if is_planted(Mutant::PlacesOnFull) => u64::MAX,
             bytes => candidate.free / bytes,
         };
         let is_roomy = |candidate: &&Candidate| is_present(candidate) && room(candidate) > 0;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Candidate, domains, tolerance};
 use crate::id::NodeIndex;
+use crate::mutant::{Mutant, is_planted};
 use crate::policy::{Policy, StripeShape};
 
 /// The wish for a node for one copy.
@@ -47,7 +48,7 @@ pub fn choose_one(request: &OneRequest<'_>) -> Option<NodeIndex> {
     let here = request.copies.get(request.slot)?;
     let fits = |candidate: &&Candidate| {
         candidate.is_writable
-            && candidate.free >= request.chunk_bytes
+            && (candidate.free >= request.chunk_bytes || is_planted(Mutant::PlacesOnFull))
             && !request.excluded.contains(&candidate.index)
             && !here.contains(&candidate.index)
     };

@@ -196,6 +196,8 @@ impl Inventory {
             };
             let was_told_again = self.completes > noted.completes
                 && self.complete_ms >= noted.since_ms.saturating_add(grace_ms);
+            let is_old = now_ms >= noted.since_ms.saturating_add(grace_ms);
+            let was_told_again = was_told_again || is_old && is_planted(Mutant::OneInventoryEnough);
             if was_told_again || is_planted(Mutant::DeleteAtFirstSight) {
                 sweep.room -= 1;
                 found.push(handle);

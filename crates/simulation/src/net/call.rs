@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dfs_core::api::Result;
+use dfs_core::api::{Kind, Result};
 use dfs_core::mark::{Mark, reached};
 
 use super::CALL_DEADLINE;
@@ -28,6 +28,26 @@ pub(super) struct Work<T> {
 impl Path {
     /// One call and its answer.
     pub(super) async fn call<S, T, F>(
+        &self,
+        what: &'static str,
+        deadline: Duration,
+        service: fn(&Host) -> Option<Arc<S>>,
+        ask: impl FnOnce(Arc<S>) -> F + Clone + Send + 'static,
+    ) -> Result<T>
+    where
+        S: ?Sized + Send + Sync + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let result = self.call_once(what, deadline, service, ask).await;
+        // Whoever got another answer has no reason to ask again.
+        if matches!(&result, Err(error) if error.kind == Kind::Unavailable) {
+            self.failed(what);
+        }
+        result
+    }
+
+    async fn call_once<S, T, F>(
         &self,
         what: &'static str,
         deadline: Duration,

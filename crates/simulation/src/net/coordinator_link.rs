@@ -39,7 +39,12 @@ impl CoordinatorLink {
 #[async_trait]
 impl CoordinatorService for CoordinatorLink {
     async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
-        self.ask("heartbeat", |to: Service| async move { to.heartbeat(heartbeat).await }).await
+        let path = self.0.clone();
+        let ask = |to: Service| async move {
+            let heard = path.hearing(&heartbeat);
+            heard.answered(to.heartbeat(heartbeat).await)
+        };
+        self.ask("heartbeat", ask).await
     }
 
     async fn leave(&self, cluster: ClusterId, node: NodeId, session: SessionId) -> Result<()> {
@@ -53,7 +58,13 @@ impl CoordinatorService for CoordinatorLink {
     }
 
     async fn place(&self, request: Place) -> Result<Vec<StripePlacement>> {
-        self.ask("place", |to: Service| async move { to.place(request).await }).await
+        let path = self.0.clone();
+        let ask = |to: Service| async move {
+            let placed = to.place(request).await;
+            path.placed(placed.as_deref().unwrap_or_default());
+            placed
+        };
+        self.ask("place", ask).await
     }
 
     async fn retarget(&self, request: Retarget) -> Result<Option<Target>> {

@@ -27,6 +27,7 @@ mod order;
 mod path;
 mod read;
 mod request;
+mod rule;
 mod write;
 
 use std::collections::BTreeMap;
@@ -100,6 +101,8 @@ struct State {
     /// The first answer to each request, by who gave it.
     answers: BTreeMap<(u32, RequestId), String>,
     changed_answers: Vec<String>,
+    /// What rules about single orders need.
+    seen: rule::Seen,
 }
 
 /// Copies that a node was told to delete, and that it deleted.
@@ -111,6 +114,8 @@ pub struct Deleted {
     pub node: String,
     /// Which.
     pub handles: Vec<Handle>,
+    /// When the node had last told what it holds, when it was given the order.
+    pub told_ms: u64,
 }
 
 /// A copy that was rebuilt, as the order and its receipt tell.
@@ -159,6 +164,7 @@ impl Net {
             stale: Vec::new(),
             answers: BTreeMap::new(),
             changed_answers: Vec::new(),
+            seen: rule::Seen::default(),
         };
         Self(Arc::new(Inner { trace, steps, state: Mutex::new(state) }))
     }

@@ -55,13 +55,15 @@ impl NodeService for NodeLink {
 
     async fn delete_chunks(&self, context: Context, handles: Vec<Handle>) -> Result<()> {
         self.0.note_deleted(&handles);
+        let _order = self.0.order_deletion(context.run, &handles);
+        let told_ms = self.0.net().told_ms(&self.0.to().name);
         let path = self.0.clone();
         let ask = move |node: Service| async move {
             let order = path.order("delete_chunks", context.run);
             let deleted = handles.clone();
             let answer = order.answered(node.delete_chunks(context, handles).await);
             if answer.is_ok() {
-                path.note_deletions(deleted);
+                path.note_deletions(deleted, told_ms);
             }
             answer
         };
@@ -72,9 +74,15 @@ impl NodeService for NodeLink {
         let began_ms = crate::trace::elapsed_ms();
         let (copies, stripe) = (task.copies.clone(), task.stripe.clone());
         let path = self.0.clone();
+        let _order = self.0.order_rebuild(context.run, &task, self.0.address());
         let ask = move |node: Service| async move {
             let order = path.order("rebuild_chunk", context.run);
-            order.answered(node.rebuild_chunk(context, task).await)
+            let handle = task.chunk.handle;
+            let receipt = order.answered(node.rebuild_chunk(context, task).await);
+            if receipt.is_ok() {
+                path.note_made(handle);
+            }
+            receipt
         };
         let receipt = self.0.call("rebuild_chunk", LONG_CALL_DEADLINE, Host::node, ask).await?;
         let sources = match receipt.from_parity {
@@ -86,6 +94,7 @@ impl NodeService for NodeLink {
     }
 
     async fn inventory(&self, context: Context, after: Option<Handle>) -> Result<InventoryPage> {
+        let _telling = self.0.telling(&self.0.to().name);
         let ask = move |node: Service| async move { node.inventory(context, after).await };
         self.0.call("inventory", CALL_DEADLINE, Host::node, ask).await
     }

@@ -89,9 +89,9 @@ impl Path {
     }
 
     /// Notes copies that the peer has deleted, as it was told.
-    pub(super) fn note_deletions(&self, handles: Vec<Handle>) {
+    pub(super) fn note_deletions(&self, handles: Vec<Handle>, told_ms: u64) {
         let (at_ms, node) = (trace::elapsed_ms(), self.0.to.name.to_string());
-        self.0.net.state().deletions.push(Deleted { at_ms, node, handles });
+        self.0.net.state().deletions.push(Deleted { at_ms, node, handles, told_ms });
     }
 
     /// Lets one message go its way.
@@ -187,9 +187,19 @@ impl Path {
         &self.0.to
     }
 
+    /// The number of the host that calls.
+    pub(super) fn caller_number(&self) -> u32 {
+        self.0.from.number
+    }
+
     /// The process that calls.
     pub(super) fn caller(&self) -> &TaskGroup {
         &self.0.caller
+    }
+
+    /// The address that is called.
+    pub(super) fn address(&self) -> &str {
+        &self.0.address
     }
 
     /// The name of the host that calls.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dfs_core::api::{ChunkMap, CopyAt, Lookup, NodeState, NodeStatus};
 use dfs_core::catalog::Catalog;
-use dfs_core::id::Handle;
+use dfs_core::id::{ClusterId, Handle};
 
 use super::hard::SMALL_LIMITS;
 use super::state::Run;
@@ -23,16 +23,23 @@ pub(super) struct Watched {
     looks: u64,
     /// When a layout last named each copy, in milliseconds.
     named_ms: BTreeMap<Copy, u64>,
+    /// Copies that were deleted before any layout named them.
+    deleted_unnamed: BTreeSet<Copy>,
+    cluster: Option<ClusterId>,
 }
 
 impl Run<'_> {
     /// Looks at everything that can be looked at from outside.
     pub(super) async fn see_invariants(&self, watched: &mut Watched, now_ms: u64) {
         self.see_deletions(watched);
+        self.see_folders();
         let Some(catalog) = self.catalog() else { return };
         let named = named(&catalog);
         for copy in &named {
-            watched.named_ms.insert(copy.clone(), now_ms);
+            let is_new = watched.named_ms.insert(copy.clone(), now_ms).is_none();
+            if is_new && watched.deleted_unnamed.contains(copy) {
+                self.see_named_after_deletion(copy);
+            }
         }
         self.see_tally(&catalog);
         watched.looks += 1;
@@ -42,7 +49,7 @@ impl Run<'_> {
     }
 
     /// I8: a copy is deleted only when no layout has named it for the grace.
-    fn see_deletions(&self, watched: &Watched) {
+    fn see_deletions(&self, watched: &mut Watched) {
         if self.guard.borrow().is_reserved {
             // Of two catalogs each names other chunks: see `second`.
             return;
@@ -51,7 +58,22 @@ impl Run<'_> {
         for deleted in self.world.net().take_deletions() {
             for handle in deleted.handles {
                 let copy = (deleted.node.clone(), handle);
-                let Some(named_ms) = watched.named_ms.get(&copy) else { continue };
+                let Some(named_ms) = watched.named_ms.get(&copy) else {
+                    watched.deleted_unnamed.insert(copy);
+                    continue;
+                };
+                if deleted.told_ms < named_ms + grace_ms {
+                    let told_ms = deleted.told_ms.saturating_sub(*named_ms);
+                    self.violates(
+                        "I8",
+                        format!(
+                            "{} was told to delete chunk {handle}, and told last of it {told_ms} \
+                             ms after a layout named it: it must do so after the grace of \
+                             {grace_ms} ms",
+                            deleted.node
+                        ),
+                    );
+                }
                 let since_ms = deleted.at_ms.saturating_sub(*named_ms);
                 if since_ms < grace_ms {
                     self.violates(
@@ -64,6 +86,30 @@ impl Run<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// I8: no copy is deleted that an upload under way needs. A copy that was
+    /// made anew since is another one.
+    fn see_named_after_deletion(&self, (node, handle): &Copy) {
+        if !self.world.net().was_made(node, *handle) {
+            let text = format!(
+                "{node} was told to delete chunk {handle}, and the upload that wrote it named it \
+                 afterwards"
+            );
+            self.violates("I8", text);
+        }
+    }
+
+    /// I5: a coordinator that starts again serves the cluster that it served.
+    pub(super) fn see_cluster(&self, watched: &mut Watched) {
+        let Some(coordinator) = self.cluster.coordinator_role() else { return };
+        let cluster = coordinator.context().cluster;
+        let before = *watched.cluster.get_or_insert(cluster);
+        if before != cluster {
+            watched.cluster = Some(cluster);
+            let text = format!("the coordinator began cluster {cluster} in place of {before}");
+            self.violates("I5", text);
         }
     }
 

@@ -32,7 +32,13 @@ impl Run<'_> {
         };
         let since_ms = trace::elapsed_ms();
         *self.lost_ledger.borrow_mut() = Some(LostLedger { taken, since_ms });
-        self.world.pass(lasts).await;
+        self.world.pass(lasts / 2).await;
+        let mut rng = Rng::derive(self.world.seed(), &format!("ledger and start {number}"));
+        if rng.chance(1, 2) {
+            // The next start finds an empty folder, and must not begin anew.
+            self.world.host(COORDINATOR).kill();
+        }
+        self.world.pass(lasts - lasts / 2).await;
         let mut rng = Rng::derive(self.world.seed(), &format!("ledger {number}"));
         if rng.chance(1, 2) && self.rescue(number).await {
             *self.lost_ledger.borrow_mut() = None;

@@ -4,7 +4,8 @@
 //!
 //! - `client`: what clients do, and whether what they see is right.
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
-//! - `second`: two coordinators on one catalog.
+//! - `second`: two coordinators on one catalog. `folder`: data folders on the
+//!   wrong machines.
 //! - `operator`: starts what died, replaces what is lost, looks for damage.
 //! - `copies`: what nodes really hold. `watch`: the timeline.
 //! - `truth`: whether the cluster tells the truth of itself. `invariant`: what
@@ -14,6 +15,7 @@
 mod client;
 mod copies;
 mod end;
+mod folder;
 mod forge;
 mod guard;
 mod hard;

@@ -54,8 +54,7 @@ struct Probe {
 
 /// Waits for a quiet moment, and does what the fault says.
 pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault, until: Instant) {
-    let is_easy = run.scenario.hard.iter().all(|place| EASY.contains(&place.as_str()));
-    if run.scenario.beyond_tolerance || !is_easy {
+    if run.scenario.beyond_tolerance || !is_easy(run) {
         return run.leave_out(number, fault, "nobody could say what is owed");
     }
     let copy = run.world.add_host(&format!("copy{number}"), PORT);
@@ -63,7 +62,7 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault, until: I
         copy_folder(run, &copy).await;
         run.world.pass(fault.lasts.map_or(Duration::ZERO, |lasts| lasts.0)).await;
     }
-    let Some(nobody_works) = until_calm(run, until).await else {
+    let Some(nobody_works) = until_calm(run, until, TIME_MAX).await else {
         return run.leave_out(number, fault, "there was no quiet moment");
     };
     let from = strike::begin(run, number, fault);
@@ -104,17 +103,27 @@ async fn copy_folder(run: &Run<'_>, to: &Host) {
     run.guard.borrow_mut().calm_down();
 }
 
+/// True where no hard place holds up heartbeats or answers.
+pub(super) fn is_easy(run: &Run<'_>) -> bool {
+    run.scenario.hard.iter().all(|place| EASY.contains(&place.as_str()))
+}
+
 /// Waits until nothing is wrong, keeps clients still and other faults away.
-/// `None` when there is too little time left.
-async fn until_calm<'r>(run: &'r Run<'_>, until: Instant) -> Option<RwLockWriteGuard<'r, ()>> {
+/// `None` when less than `takes` is left.
+pub(super) async fn until_calm<'r>(
+    run: &'r Run<'_>,
+    until: Instant,
+    takes: Duration,
+) -> Option<RwLockWriteGuard<'r, ()>> {
     let is_calm = || {
         let guard = run.guard.borrow();
         guard.is_calm() && guard.tainted.is_empty()
     };
-    while Instant::now() + TIME_MAX < until {
+    while Instant::now() + takes < until {
         if is_calm() && run.is_settled().await {
             let nobody_works = run.quiet.write().await;
-            if run.is_settled_for_a_while().await && is_calm() {
+            let is_free = || !run.guard.borrow().is_reserved;
+            if run.is_settled_for_a_while().await && is_calm() && is_free() {
                 let mut guard = run.guard.borrow_mut();
                 guard.is_reserved = true;
                 guard.disturb();

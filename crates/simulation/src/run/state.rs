@@ -10,6 +10,7 @@ use dfs_core::api::{ClusterStatus, CoordinatorService};
 use futures_util::future::join_all;
 use tokio::sync::RwLock;
 
+use super::folder::Displaced;
 use super::guard::Guard;
 use super::ledger::LostLedger;
 use super::report::{Moment, OpCount, Report, Tally, Violation};
@@ -54,6 +55,8 @@ pub(super) struct Run<'r> {
     pub(super) link_faults: RefCell<BTreeMap<usize, Fault>>,
     /// The coordinator's ledger, while it is gone from its path.
     pub(super) lost_ledger: RefCell<Option<LostLedger>>,
+    /// Data folders that are on wrong machines now.
+    pub(super) displaced: RefCell<Option<Displaced>>,
     pub(super) chance: RefCell<Rng>,
     pub(super) tally: RefCell<Tally>,
     ops: RefCell<BTreeMap<Act, OpCount>>,
@@ -92,6 +95,7 @@ impl<'r> Run<'r> {
             refusals: RefCell::default(),
             link_faults: RefCell::default(),
             lost_ledger: RefCell::default(),
+            displaced: RefCell::default(),
             chance: RefCell::new(world.rng("run")),
             tally: RefCell::default(),
             ops: RefCell::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::folder;
 use super::hard;
 use super::second;
 use super::state::{BEYOND_POLICY, Run};
@@ -33,6 +34,9 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
     }
     if fault.what.is_on_catalog() {
         return second::strike(run, number, fault, until).await;
+    }
+    if fault.what.is_on_folder() {
+        return folder::strike(run, number, fault, until).await;
     }
     let hosts = run.scenario.hosts_named(&fault.host);
     let nodes: Vec<String> = hosts.iter().filter(|host| host.starts_with('n')).cloned().collect();
@@ -251,6 +255,8 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
         FaultKind::TwinCoordinator
         | FaultKind::Usurp
         | FaultKind::OldCatalog
+        | FaultKind::SwapFolders
+        | FaultKind::TwinNode
         | FaultKind::BitRot
         | FaultKind::BadSector
         | FaultKind::LoseWrite
@@ -416,6 +422,7 @@ pub(super) fn end_all(run: &Run<'_>) {
     set_links(run);
     run.held.borrow_mut().clear();
     run.put_ledger_back();
+    run.put_folders_back();
     for name in run.hosts() {
         let host = run.world.host(&name);
         let was_unmounted = host.disk().is_unmounted();

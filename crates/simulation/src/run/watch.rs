@@ -49,9 +49,13 @@ impl Run<'_> {
             for changed in self.world.net().take_changed_answers() {
                 self.violates("I15", changed);
             }
+            for (rule, text) in self.world.net().take_broken_rules() {
+                self.violates(rule, text);
+            }
             for stale in self.world.net().take_stale() {
                 self.violates("I9", stale);
             }
+            self.see_cluster(&mut watched);
             match &status {
                 Some(status) => {
                     if !seen.is_answering {

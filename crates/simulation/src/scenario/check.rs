@@ -149,6 +149,12 @@ impl Scenario {
         if kind == FaultKind::LoseLedger && fault.host != COORDINATOR {
             return Err(format!("strikes {COORDINATOR} only, not {}", fault.host));
         }
+        if kind.is_on_folder() && self.hosts_named(&fault.host).len() > 1 {
+            return Err(format!("strikes one node, not {}", fault.host));
+        }
+        if kind == FaultKind::SwapFolders && !self.hosts_named(&fault.to).iter().all(is_node) {
+            return Err(format!("to: {} is no node", fault.to));
+        }
         if kind.needs_node() && !self.hosts_named(&fault.host).iter().all(is_node) {
             return Err(format!("strikes nodes only, not {}", fault.host));
         }
@@ -235,7 +241,7 @@ impl FaultKind {
     #[must_use]
     pub fn needs_node(self) -> bool {
         let passes = matches!(self, Self::FailRead | Self::FlipRead);
-        let is_of_nodes = matches!(self, Self::Leave | Self::Unmount);
+        let is_of_nodes = matches!(self, Self::Leave | Self::Unmount) || self.is_on_folder();
         is_of_nodes || (self.harm() == super::Harm::Destroys && !passes)
     }
 }

@@ -121,6 +121,10 @@ pub enum FaultKind {
     ForgeCopy,
     /// Files cannot be opened any more, as after `chmod 000`.
     CloseFile,
+    /// Two nodes exchange their data folders, and get them back.
+    SwapFolders,
+    /// A second process of a node starts on a copy of its folder.
+    TwinNode,
 }
 
 /// A field of a [`Fault`] that its kind uses.
@@ -150,7 +154,7 @@ pub enum Harm {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::Kill,
         Self::PowerCut,
         Self::Pause,
@@ -188,6 +192,8 @@ impl FaultKind {
         Self::TwinCoordinator,
         Self::Usurp,
         Self::OldCatalog,
+        Self::SwapFolders,
+        Self::TwinNode,
     ];
 
     /// Its name in a scenario.
@@ -231,6 +237,8 @@ impl FaultKind {
             Self::TwinCoordinator => "twin-coordinator",
             Self::Usurp => "usurp",
             Self::OldCatalog => "old-catalog",
+            Self::SwapFolders => "swap-folders",
+            Self::TwinNode => "twin-node",
         }
     }
 
@@ -251,8 +259,9 @@ impl FaultKind {
             | Self::Unmount
             | Self::Wipe
             | Self::ClockDrift
-            | Self::ClockStop => &[Host, Lasts],
-            Self::Cut => &[Host, To, Lasts],
+            | Self::ClockStop
+            | Self::TwinNode => &[Host, Lasts],
+            Self::Cut | Self::SwapFolders => &[Host, To, Lasts],
             Self::Loss | Self::Double | Self::Reset | Self::LoseAnswers => &[Host, PerMille, Lasts],
             Self::Delay => &[Host, PerMille, Latency, Lasts],
             Self::SlowLink | Self::SlowDisk => &[Host, Latency, Lasts],
@@ -286,6 +295,13 @@ impl FaultKind {
         matches!(self, Self::TwinCoordinator | Self::Usurp | Self::OldCatalog)
     }
 
+    /// Whether it puts a data folder where it does not belong: it has to be
+    /// alone.
+    #[must_use]
+    pub fn is_on_folder(self) -> bool {
+        matches!(self, Self::SwapFolders | Self::TwinNode)
+    }
+
     /// What it can do to what a node holds.
     #[must_use]
     pub fn harm(self) -> Harm {
@@ -297,6 +313,7 @@ impl FaultKind {
             | Self::Isolate
             | Self::Cut
             | Self::Deaf
+            | Self::SwapFolders
             | Self::Unmount => Harm::Away,
             // A read that is wrong may condemn a copy that is right.
             Self::FailRead
