@@ -89,8 +89,6 @@ pub enum Mutant {
     OneInventoryEnough,
     /// A copy is deleted while a rebuild of its chunk runs.
     SweepsUnderRebuild,
-    /// A copy is rebuilt on a node that is being told to delete it.
-    RebuildsUnderDelete,
     /// A chunk that is being rebuilt is planned again, and the second layout
     /// takes the place of the first.
     SecondRepairWins,
@@ -114,7 +112,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 48] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -154,7 +152,6 @@ impl Mutant {
         Self::RepairAgain,
         Self::OneInventoryEnough,
         Self::SweepsUnderRebuild,
-        Self::RebuildsUnderDelete,
         Self::SecondRepairWins,
         Self::RebuildFromTarget,
         Self::PlacesOnFull,

@@ -20,6 +20,20 @@ const DRAWN_FIRST: usize = 29;
 const DRAWN_SECOND: usize = 37;
 /// Of so many seeds, one has faults of the kinds that came later.
 const LATER_KINDS_ONE_OF: u64 = 4;
+/// Of so many seeds, one has a node whose links are slow.
+const SLOW_RATE_ONE_OF: u64 = 10;
+/// Of so many seeds, one has large files and nothing wrong but a slow node: how
+/// long clients take is looked at there.
+const SLOW_ONLY_ONE_OF: u64 = 16;
+/// What a slow node's links move in a second. A whole frame then takes from
+/// a second to most of a minute.
+const SLOW_RATES: [u64; 5] = [20 << 10, 300 << 10, 400 << 10, 600 << 10, 800 << 10];
+/// Large files, which have several frames in a chunk.
+const LARGE_BYTES: (u64, u64) = (7 << 20, 8 << 20);
+/// So many nodes are slow then, one after the other, each for so long.
+const SLOW_ONLY_TIMES: u64 = 4;
+/// See [`SLOW_ONLY_TIMES`].
+const SLOW_ONLY_MS: u64 = 30_000;
 /// Of so many seeds, one has data folders on wrong machines.
 const FOLDERS_ONE_OF: u64 = 5;
 /// Of so many seeds, one has clients that change the same few files at once
@@ -64,6 +78,7 @@ pub fn scenario(seed: u64) -> Scenario {
     later_faults(seed, &mut scenario);
     displaced_folders(seed, &mut scenario);
     contend(seed, &mut scenario);
+    slow_node(seed, &mut scenario);
     scenario
 }
 
@@ -98,6 +113,7 @@ fn outages(rng: &mut Rng, scenario: &Scenario) -> Vec<Fault> {
             count: None,
             per_mille: None,
             latency: None,
+            rate: None,
             jump: None,
             free: None,
         });
@@ -278,6 +294,44 @@ fn displaced_folders(seed: u64, scenario: &mut Scenario) {
     scenario.faults.sort_by_key(|fault| fault.at);
 }
 
+/// A slow node beside what else goes wrong, or alone with large files.
+fn slow_node(seed: u64, scenario: &mut Scenario) {
+    let mut rng = Rng::derive(seed, "slow node");
+    let is_alone = scenario.cluster.tolerance() > 0
+        && nodes_are_many(scenario)
+        && rng.chance(1, SLOW_ONLY_ONE_OF);
+    if !is_alone && !rng.chance(1, SLOW_RATE_ONE_OF) {
+        return;
+    }
+    if is_alone {
+        (scenario.beyond_tolerance, scenario.faults) = (false, Vec::new());
+        scenario.hard.retain(|place| place == SMALL_LIMITS);
+        scenario.lasts = Span::from_millis(SLOW_ONLY_TIMES * SLOW_ONLY_MS);
+        scenario.cluster.chunk_size = ByteSize(LARGE_BYTES.1);
+        scenario.cluster.clients = 2;
+        let (size_min, size_max) = (ByteSize(LARGE_BYTES.0), ByteSize(LARGE_BYTES.1));
+        scenario.workload = Some(Workload {
+            stored_before: 1,
+            ops: 16,
+            every: Span::from_secs(12),
+            names: 2,
+            size_min,
+            size_max,
+            weights: Weights { replace: 9, remove: 0, rename: 0, list: 0, ..Weights::default() },
+        });
+    }
+    for number in 0..if is_alone { SLOW_ONLY_TIMES } else { 1 } {
+        let mut slow = fault(&mut rng, FaultKind::SlowRate, scenario);
+        slow.host = format!("n{}", 1 + rng.below(scenario.cluster.nodes as u64));
+        if is_alone {
+            slow.at = Span::from_millis(number * SLOW_ONLY_MS);
+            slow.lasts = Some(Span::from_millis(SLOW_ONLY_MS - 1_000));
+        }
+        scenario.faults.push(slow);
+    }
+    scenario.faults.sort_by_key(|fault| fault.at);
+}
+
 /// Several clients change one or two small files without a pause, and a part
 /// of the answers is lost: what one client asks for again meets what another
 /// one did meanwhile.
@@ -331,6 +385,7 @@ fn fault(rng: &mut Rng, what: FaultKind, scenario: &Scenario) -> Fault {
         }),
         per_mille: takes(Field::PerMille).then(|| *pick(rng, &[5, 30, 150, 400])),
         latency: takes(Field::Latency).then_some(Span::from_millis(latency_ms)),
+        rate: takes(Field::Rate).then(|| ByteSize(*pick(rng, &SLOW_RATES))),
         jump: takes(Field::Jump).then(|| Span::from_secs(*pick(rng, &[60, 3600, 864_000]))),
         free: takes(Field::Free).then(|| ByteSize(*pick(rng, &[0, 4096, 100_000, 1 << 20]))),
     }

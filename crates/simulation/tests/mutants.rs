@@ -78,10 +78,8 @@ latency = "2s"
 lasts = "59s"
 "#;
 
-/// Bugs that cost time, or that a link of the swarm cannot show: `slow.rs`
-/// finds these.
-const BY_THEIR_TIME: [Mutant; 3] =
-    [Mutant::HedgeFirstFrameOnly, Mutant::NeverSetsAside, Mutant::NeverCallsBack];
+/// Needs an address that nobody can connect to for long: `slow.rs` finds it.
+const BY_ANOTHER_TEST: [Mutant; 1] = [Mutant::NeverCallsBack];
 
 /// What a bug is looked for with, by seed.
 fn scenario(mutant: Mutant, seed: u64) -> Scenario {
@@ -133,7 +131,7 @@ fn every_planted_bug_is_found() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(mutant) = Mutant::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if BY_THEIR_TIME.contains(mutant) {
+                    if BY_ANOTHER_TEST.contains(mutant) {
                         continue;
                     }
                     let by = find(*mutant);

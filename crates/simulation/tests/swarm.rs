@@ -23,10 +23,14 @@ const FOUND_SOMETHING: [u64; 33] = [
 ];
 /// How often these seeds must reach each coverage mark.
 const REACHED_MIN: u64 = 20;
-/// Marks that so few seeds need not reach: one coordinator never has two
-/// repairs of one chunk. Chunks of the swarm have few frames, and a stream
-/// ends before it can fall behind: `slow.rs` has larger ones.
-const SELDOM: [Mark; 3] = [Mark::LayoutRefused, Mark::ReadOvertaken, Mark::WriteSetAside];
+/// Marks that need large files, which few seeds have.
+const WITH_LARGE_FILES: [Mark; 2] = [Mark::ReadOvertaken, Mark::WriteSetAside];
+/// How often these seeds must reach such a mark.
+const REACHED_WITH_LARGE_FILES_MIN: u64 = 10;
+/// Marks that seeds cannot reach: a coordinator plans no chunk that it has
+/// rebuilt already, and nothing else changes a layout. The planted bug
+/// `SecondRepairWins` reaches it.
+const SELDOM: [Mark; 1] = [Mark::LayoutRefused];
 /// Runs that shrinking a failure may take.
 const SHRINK_RUNS_MAX: u32 = 150;
 
@@ -75,7 +79,11 @@ fn whatever_a_seed_draws_holds() {
     println!("{:#?}", sum.marks);
     for mark in Mark::ALL.into_iter().filter(|mark| !SELDOM.contains(mark)) {
         let times = sum.marks.get(mark.name()).copied().unwrap_or(0);
-        assert!(times >= REACHED_MIN, "{} was reached only {times} times", mark.name());
+        let times_min = match WITH_LARGE_FILES.contains(&mark) {
+            true => REACHED_WITH_LARGE_FILES_MIN,
+            false => REACHED_MIN,
+        };
+        assert!(times >= times_min, "{} was reached only {times} times", mark.name());
     }
     let (ok, of) = reads(&sum.ops);
     assert!(ok * 2 > of, "only {ok} of {of} reads gave bytes: they show little");

@@ -89,7 +89,7 @@ impl Mending {
     /// Whether a node was told to delete its copy: no rebuild may make it
     /// meanwhile.
     pub(super) fn is_deleting(&self, handle: Handle, node: NodeIndex) -> bool {
-        self.deleting.contains_key(&(node, handle)) && !is_planted(Mutant::RebuildsUnderDelete)
+        self.deleting.contains_key(&(node, handle))
     }
 
     /// How many copies that were missing are there again.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::rng::Rng;
 
 /// One direction between two hosts.
@@ -25,6 +27,9 @@ pub struct Link {
     /// Answers to calls lost, of a thousand: the call has its effect, and
     /// nobody hears of it.
     pub reply_loss_per_mille: u32,
+    /// Bytes of frames that it moves in a second once [`BURST_BYTES`] are used
+    /// up; 0 where there is no limit.
+    pub bytes_per_second: u64,
     /// No call comes through; answers to calls in the other direction do.
     pub takes_no_calls: bool,
     /// Nothing comes through.
@@ -42,9 +47,38 @@ impl Default for Link {
             double_per_mille: 0,
             reset_per_mille: 0,
             reply_loss_per_mille: 0,
+            bytes_per_second: 0,
             takes_no_calls: false,
             is_cut: false,
         }
+    }
+}
+
+/// What a link with a limited rate moves at full speed after a pause, as a
+/// token bucket does. A stream begins well and then falls behind.
+pub const BURST_BYTES: u64 = 3 << 19;
+
+/// What is left of the burst of one direction.
+pub(super) struct Bucket {
+    /// Below zero when more was sent than there was room for.
+    left_bytes: i128,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn full() -> Self {
+        Self { left_bytes: BURST_BYTES.into(), at: Instant::now() }
+    }
+
+    /// Takes `bytes` out, and returns how long they wait for their turn.
+    pub(super) fn take(&mut self, bytes: u64, bytes_per_second: u64) -> Duration {
+        let rate = i128::from(bytes_per_second.max(1));
+        let passed_us = i128::try_from(self.at.elapsed().as_micros()).unwrap_or(0);
+        let left_bytes = self.left_bytes + passed_us * rate / 1_000_000;
+        self.left_bytes = left_bytes.min(BURST_BYTES.into()) - i128::from(bytes);
+        self.at = Instant::now();
+        let late_us = (-self.left_bytes).max(0) * 1_000_000 / rate;
+        Duration::from_micros(u64::try_from(late_us).unwrap_or(u64::MAX))
     }
 }
 
@@ -94,4 +128,20 @@ impl Link {
 
 fn happens(rng: &mut Rng, per_mille: u32) -> bool {
     per_mille > 0 && rng.chance(u64::from(per_mille), 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_link_moves_its_burst_at_once_and_then_its_rate() {
+        let mut bucket = Bucket::full();
+        assert_eq!(bucket.take(BURST_BYTES, 1000), Duration::ZERO);
+        assert_eq!(bucket.take(500, 1000), Duration::from_millis(500));
+        assert_eq!(bucket.take(500, 1000), Duration::from_secs(1), "they wait for each other");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(bucket.take(2000, 1000), Duration::ZERO);
+        assert_eq!(bucket.take(1000, 1000), Duration::from_secs(1));
+    }
 }

@@ -3,6 +3,7 @@
 //! Fault model, by direction ([`Link`]):
 //! - Every message takes a latency with jitter, now and then a much longer
 //!   one, so that later calls overtake it. Within a stream the order is kept.
+//! - Frames may come at a limited rate, after a burst.
 //! - It may be lost, for ever: a caller then waits for [`CALL_TIMEOUT`] and
 //!   hears `Unavailable`. The loss of an answer keeps its effect.
 //! - A call may be delivered twice: the service runs twice, and the second
@@ -39,7 +40,7 @@ use dfs_core::api::{CoordinatorService, NodeService};
 use dfs_core::env::{Hard, Peers};
 use dfs_core::id::{Handle, RequestId};
 
-pub use link::Link;
+pub use link::{BURST_BYTES, Link};
 
 use crate::host::Host;
 use crate::rng::Rng;
@@ -47,7 +48,7 @@ use crate::step::{Due, Steps};
 use crate::task::TaskGroup;
 use crate::trace::Trace;
 use coordinator_link::CoordinatorLink;
-use link::{End, Fate};
+use link::{Bucket, End, Fate};
 use message::Message;
 use node_link::NodeLink;
 use order::Heeded;
@@ -85,6 +86,8 @@ struct State {
     /// Directions that differ from `common`.
     links: BTreeMap<(u32, u32), Link>,
     common: Link,
+    /// What is left of the burst of each direction with a limited rate.
+    buckets: BTreeMap<(u32, u32), Bucket>,
     rng: Rng,
     faults: Faults,
     /// Carried by every process that starts from now on.
@@ -153,6 +156,7 @@ impl Net {
             hosts: Vec::new(),
             links: BTreeMap::new(),
             common: Link::default(),
+            buckets: BTreeMap::new(),
             rng,
             faults: Faults::default(),
             hard: None,
@@ -322,6 +326,18 @@ impl Net {
         let Some(due) = self.0.steps.next(&owner.name, what) else { return true };
         self.stop(&due);
         due.host != *owner.name
+    }
+
+    /// How long a message waits for its turn on a link with a limited rate.
+    /// Messages of all streams of a direction wait for each other.
+    fn turn(&self, from: u32, to: u32, bytes: u64) -> Duration {
+        let mut state = self.state();
+        let bytes_per_second = state.link(from, to).bytes_per_second;
+        if bytes_per_second == 0 {
+            return Duration::ZERO;
+        }
+        let bucket = state.buckets.entry((from, to)).or_insert_with(Bucket::full);
+        bucket.take(bytes, bytes_per_second)
     }
 
     /// Draws what becomes of a message.

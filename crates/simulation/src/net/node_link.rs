@@ -55,7 +55,7 @@ impl NodeService for NodeLink {
 
     async fn delete_chunks(&self, context: Context, handles: Vec<Handle>) -> Result<()> {
         self.0.note_deleted(&handles);
-        let _order = self.0.order_deletion(context.run, &handles);
+        let ordered = self.0.order_deletion(context.run, &handles);
         let told_ms = self.0.net().told_ms(&self.0.to().name);
         let path = self.0.clone();
         let ask = move |node: Service| async move {
@@ -67,7 +67,11 @@ impl NodeService for NodeLink {
             }
             answer
         };
-        self.0.call("delete_chunks", CALL_DEADLINE, Host::node, ask).await
+        let answer = self.0.call("delete_chunks", CALL_DEADLINE, Host::node, ask).await;
+        if answer.is_ok() {
+            ordered.confirmed();
+        }
+        answer
     }
 
     async fn rebuild_chunk(&self, context: Context, task: RebuildTask) -> Result<Receipt> {

@@ -108,7 +108,11 @@ impl Path {
         }
         let is_answer = matches!(message, Message::Answer(..));
         let fate = net.draw(from.number, to.number, is_answer);
-        tokio::time::sleep(fate.latency).await;
+        let turn = match message {
+            Message::Frame(bytes) => net.turn(from.number, to.number, bytes.len() as u64),
+            _ => Duration::ZERO,
+        };
+        tokio::time::sleep(fate.latency + turn).await;
         self.go_on().await?;
         let is_taken = matches!(way, Way::Back) || !net.takes_no_calls(from.number, to.number);
         let end = if is_taken { fate.end } else { End::Cut };

@@ -15,6 +15,9 @@ use crate::trace;
 /// How long a node must have told that it has no room before the coordinator
 /// must know it: what was planned before may still be under way.
 const FULL_KNOWN_MS: u64 = 15_000;
+/// How long a deletion that was not confirmed must keep a rebuild away: the
+/// node may carry it out at any later time.
+const UNCONFIRMED_MAX_MS: u64 = 580_000;
 /// How often one copy may be ordered within [`ORDERED_WITHIN_MS`]: a failed
 /// rebuild rests for 2 s, then 4 s, and so on.
 const ORDERED_MAX: usize = 6;
@@ -36,6 +39,8 @@ pub(super) struct Seen {
     /// Orders that have no answer yet, by the run that gave them.
     rebuilding: BTreeMap<(Run, Copy), u32>,
     deleting: BTreeMap<(Run, Copy), u32>,
+    /// Deletions that were ordered and never confirmed, and since when.
+    unconfirmed: BTreeMap<(Run, Copy), u64>,
     ordered: BTreeMap<(Run, Copy), VecDeque<u64>>,
     failed: BTreeMap<(u32, u32, &'static str), VecDeque<u64>>,
     /// The processes of each node id that were heeded, the last ones last.
@@ -253,7 +258,11 @@ impl Seen {
                 Kind::Rebuild => (&mut self.rebuilding, &self.deleting),
                 Kind::Delete => (&mut self.deleting, &self.rebuilding),
             };
-            if theirs.contains_key(order) {
+            let is_unconfirmed = kind == Kind::Rebuild
+                && self.unconfirmed.get(order).is_some_and(|since_ms| {
+                    trace::elapsed_ms().saturating_sub(*since_ms) < UNCONFIRMED_MAX_MS
+                });
+            if theirs.contains_key(order) || is_unconfirmed {
                 let text = format!("{node} is told to make and to delete chunk {handle} at once");
                 self.broken.push(("I7", text));
             }
@@ -264,6 +273,9 @@ impl Seen {
                 self.broken.push(("I7", text));
             }
             *ours.entry(*order).or_default() += 1;
+            if kind == Kind::Delete {
+                self.unconfirmed.insert(*order, trace::elapsed_ms());
+            }
         }
     }
 
@@ -278,6 +290,18 @@ impl Seen {
                 if *count == 0 {
                     open.remove(order);
                 }
+            }
+        }
+    }
+}
+
+impl UnderWay {
+    /// The coordinator has heard that all was done.
+    pub(super) fn confirmed(&self) {
+        if let What::Order(Kind::Delete, orders) = &self.what {
+            let mut state = self.net.state();
+            for order in orders {
+                state.seen.unconfirmed.remove(order);
             }
         }
     }

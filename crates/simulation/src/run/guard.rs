@@ -29,6 +29,10 @@ pub(super) struct Guard {
     pub(super) is_reserved: bool,
     /// Faults that go on now and that are on no node's account.
     others: u32,
+    /// Nodes whose links are slow now, and nothing else.
+    slow: BTreeMap<String, u32>,
+    /// Nodes whose links ever were.
+    pub(super) ever_slow: BTreeSet<String>,
     /// Whether there were such since all was well last.
     is_disturbed: bool,
     /// Whether damage was done, or shown to a reader, since all was well last.
@@ -59,7 +63,7 @@ impl Guard {
 
     /// True while no fault goes on.
     pub(super) fn is_calm(&self) -> bool {
-        self.away.is_empty() && self.others == 0
+        self.away.is_empty() && self.others == 0 && self.slow.is_empty()
     }
 
     /// Whether every file that was stored with all its copies can be read, by
@@ -78,6 +82,30 @@ impl Guard {
     pub(super) fn all_well_since(&self) -> Option<u64> {
         let is_well = self.is_calm() && self.touched.is_empty() && !self.is_disturbed;
         is_well.then_some(self.troubles)
+    }
+
+    /// While nothing is wrong but one slow node, and nothing has yet to heal:
+    /// how often anything went wrong before.
+    pub(super) fn only_one_is_slow(&self) -> Option<u64> {
+        let is_else_well = self.away.is_empty() && self.others == 0 && !self.is_disturbed;
+        let is_so = is_else_well && self.touched.is_empty() && self.slow.len() == 1;
+        is_so.then_some(self.troubles)
+    }
+
+    /// A node becomes slow.
+    pub(super) fn slow_down(&mut self, node: &str) {
+        self.troubles += 1;
+        *self.slow.entry(node.to_owned()).or_default() += 1;
+        self.ever_slow.insert(node.to_owned());
+        // Placement passes a slow node over, and its zone with it.
+        self.was_anyone_away = true;
+    }
+
+    /// It is as fast as the others again.
+    pub(super) fn speed_up(&mut self, node: &str) {
+        let faults = self.slow.entry(node.to_owned()).or_default();
+        *faults = faults.saturating_sub(1);
+        self.slow.retain(|_, faults| *faults > 0);
     }
 
     /// These nodes go away.
@@ -137,6 +165,7 @@ impl Guard {
     /// No fault goes on any more.
     pub(super) fn end_all(&mut self) {
         self.away.clear();
+        self.slow.clear();
         self.others = 0;
     }
 }

@@ -3,16 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dfs_core::api::{ChunkMap, CopyAt, Lookup, NodeState, NodeStatus};
+use dfs_core::api::{ChunkMap, ClusterStatus, CopyAt, Lookup, NodeState, NodeStatus};
 use dfs_core::catalog::Catalog;
 use dfs_core::id::{ClusterId, Handle};
 
 use super::hard::SMALL_LIMITS;
 use super::state::Run;
 use crate::cluster::file_name;
+use crate::scenario::FaultKind;
 
 /// Looks of the watcher between two that ask every node what it holds.
 const LOOKS_PER_INVENTORY: u64 = 15;
+
+/// How long a node may be called online that nobody can connect to: it is
+/// called every 30 s, and cut off after two calls that failed.
+const CUT_OFF_WITHIN_MS: u64 = 90_000;
 
 /// A copy: its node and its handle.
 type Copy = (String, Handle);
@@ -26,6 +31,16 @@ pub(super) struct Watched {
     /// Copies that were deleted before any layout named them.
     deleted_unnamed: BTreeSet<Copy>,
     cluster: Option<ClusterId>,
+    /// Since when nobody can connect to a node, while nothing else is wrong.
+    deaf: Option<Deaf>,
+}
+
+/// A node that nobody can connect to.
+struct Deaf {
+    node: String,
+    run: dfs_core::id::Run,
+    troubles: u64,
+    since_ms: u64,
 }
 
 impl Run<'_> {
@@ -111,6 +126,42 @@ impl Run<'_> {
             let text = format!("the coordinator began cluster {cluster} in place of {before}");
             self.violates("I5", text);
         }
+    }
+
+    /// I14: a node that nobody can connect to is called cut off in time.
+    /// Looked at while nothing else goes wrong.
+    pub(super) fn see_deaf(&self, watched: &mut Watched, status: &ClusterStatus, now_ms: u64) {
+        let deaf = self.only_deaf();
+        let troubles = self.guard.borrow().troubles();
+        let Some(node) = deaf.filter(|_| has_usual_heartbeats(&self.scenario.hard)) else {
+            watched.deaf = None;
+            return;
+        };
+        let is_same =
+            |seen: &Deaf| seen.node == node && seen.run == status.run && seen.troubles == troubles;
+        if !watched.deaf.as_ref().is_some_and(is_same) {
+            watched.deaf = Some(Deaf { node, run: status.run, troubles, since_ms: now_ms });
+            return;
+        }
+        let for_ms = watched.deaf.as_ref().map_or(0, |seen| now_ms - seen.since_ms);
+        let is_online = |other: &NodeStatus| {
+            other.id.as_str() == node && matches!(other.state, NodeState::Online)
+        };
+        if for_ms > CUT_OFF_WITHIN_MS && status.nodes.iter().any(is_online) {
+            let text =
+                format!("{node} is called online, and nobody can connect to it for {for_ms} ms");
+            self.violates("I14", text);
+        }
+    }
+
+    /// The node that nobody can connect to, where that is all that is wrong
+    /// with the links.
+    fn only_deaf(&self) -> Option<String> {
+        let faults = self.link_faults.borrow();
+        let mut faults = faults.values();
+        let (only, other) = (faults.next()?, faults.next());
+        let is_so = only.what == FaultKind::Deaf && other.is_none() && only.host.starts_with('n');
+        is_so.then(|| only.host.clone())
     }
 
     /// I4: while nothing ever went wrong, no loss of one zone makes a file
@@ -215,6 +266,11 @@ impl Run<'_> {
         self.coordinator()?;
         Some(self.cluster.coordinator_role()?.catalog())
     }
+}
+
+/// True where no hard place holds up heartbeats, calls or answers.
+fn has_usual_heartbeats(hard: &[String]) -> bool {
+    hard.iter().all(|place| place == SMALL_LIMITS)
 }
 
 /// The copies that layouts name.

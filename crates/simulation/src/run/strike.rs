@@ -84,6 +84,12 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().come_back(&nodes);
         }
+        Harm::None if fault.what == FaultKind::SlowRate => {
+            from = begin(run, number, fault);
+            run.guard.borrow_mut().slow_down(&fault.host);
+            pass_through(run, number, fault, &hosts).await;
+            run.guard.borrow_mut().speed_up(&fault.host);
+        }
         Harm::None => {
             from = begin(run, number, fault);
             run.guard.borrow_mut().disturb();
@@ -127,6 +133,9 @@ pub(super) fn describe(fault: &Fault) -> String {
     }
     if let Some(latency) = fault.latency {
         add(format!("by {latency}"));
+    }
+    if let Some(rate) = fault.rate {
+        add(format!("to {rate} a second"));
     }
     if let Some(jump) = fault.jump {
         add(format!("by {jump}"));
@@ -197,6 +206,7 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
         | FaultKind::Reset
         | FaultKind::LoseAnswers
         | FaultKind::Deaf
+        | FaultKind::SlowRate
         | FaultKind::SlowLink => {
             run.link_faults.borrow_mut().insert(number, fault.clone());
             set_links(run);
@@ -382,6 +392,9 @@ pub(super) fn set_links(run: &Run<'_>) {
                     (link.delay_per_mille, link.delay_us) = (share, latency_us);
                 }
                 FaultKind::SlowLink => link.latency_us = latency_us,
+                FaultKind::SlowRate => {
+                    link.bytes_per_second = fault.rate.map_or(0, |rate| rate.0);
+                }
                 _ => {}
             }
         };

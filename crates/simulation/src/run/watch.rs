@@ -62,6 +62,7 @@ impl Run<'_> {
                         self.tell("node", "the coordinator answers again".to_owned());
                     }
                     self.see_nodes(&mut seen, status);
+                    self.see_deaf(&mut watched, status, now_ms);
                     self.see_data(&mut seen, status, now_ms);
                 }
                 None if seen.is_answering => {

@@ -119,6 +119,7 @@ impl Scenario {
             (Field::Count, "count", fault.count.is_some()),
             (Field::PerMille, "per-mille", fault.per_mille.is_some()),
             (Field::Latency, "latency", fault.latency.is_some()),
+            (Field::Rate, "rate", fault.rate.is_some()),
             (Field::Jump, "jump", fault.jump.is_some()),
             (Field::Free, "free", fault.free.is_some()),
         ];
@@ -149,7 +150,8 @@ impl Scenario {
         if kind == FaultKind::LoseLedger && fault.host != COORDINATOR {
             return Err(format!("strikes {COORDINATOR} only, not {}", fault.host));
         }
-        if kind.is_on_folder() && self.hosts_named(&fault.host).len() > 1 {
+        let is_of_one = kind.is_on_folder() || kind == FaultKind::SlowRate;
+        if is_of_one && self.hosts_named(&fault.host).len() > 1 {
             return Err(format!("strikes one node, not {}", fault.host));
         }
         if kind == FaultKind::SwapFolders && !self.hosts_named(&fault.to).iter().all(is_node) {
@@ -241,7 +243,8 @@ impl FaultKind {
     #[must_use]
     pub fn needs_node(self) -> bool {
         let passes = matches!(self, Self::FailRead | Self::FlipRead);
-        let is_of_nodes = matches!(self, Self::Leave | Self::Unmount) || self.is_on_folder();
+        let is_of_nodes =
+            matches!(self, Self::Leave | Self::Unmount | Self::SlowRate) || self.is_on_folder();
         is_of_nodes || (self.harm() == super::Harm::Destroys && !passes)
     }
 }

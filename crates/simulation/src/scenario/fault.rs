@@ -35,6 +35,9 @@ pub struct Fault {
     /// How far a clock jumps ahead.
     #[serde(default, with = "as_text_if_any", skip_serializing_if = "Option::is_none")]
     pub jump: Option<Span>,
+    /// What a link moves in a second.
+    #[serde(default, with = "as_text_if_any", skip_serializing_if = "Option::is_none")]
+    pub rate: Option<ByteSize>,
     /// What is left on a disk.
     #[serde(default, with = "as_text_if_any", skip_serializing_if = "Option::is_none")]
     pub free: Option<ByteSize>,
@@ -125,6 +128,8 @@ pub enum FaultKind {
     SwapFolders,
     /// A second process of a node starts on a copy of its folder.
     TwinNode,
+    /// Its frames go at `rate` bytes a second, in and out, after a burst.
+    SlowRate,
 }
 
 /// A field of a [`Fault`] that its kind uses.
@@ -137,6 +142,7 @@ pub enum Field {
     Count,
     PerMille,
     Latency,
+    Rate,
     Jump,
     Free,
 }
@@ -154,7 +160,7 @@ pub enum Harm {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Kill,
         Self::PowerCut,
         Self::Pause,
@@ -194,6 +200,7 @@ impl FaultKind {
         Self::OldCatalog,
         Self::SwapFolders,
         Self::TwinNode,
+        Self::SlowRate,
     ];
 
     /// Its name in a scenario.
@@ -239,6 +246,7 @@ impl FaultKind {
             Self::OldCatalog => "old-catalog",
             Self::SwapFolders => "swap-folders",
             Self::TwinNode => "twin-node",
+            Self::SlowRate => "slow-rate",
         }
     }
 
@@ -246,7 +254,7 @@ impl FaultKind {
     /// on the network, which strike everywhere without it.
     #[must_use]
     pub fn fields(self) -> &'static [Field] {
-        use Field::{Count, Free, Host, Jump, Lasts, Latency, PerMille, To};
+        use Field::{Count, Free, Host, Jump, Lasts, Latency, PerMille, Rate, To};
         match self {
             Self::Kill
             | Self::PowerCut
@@ -265,6 +273,7 @@ impl FaultKind {
             Self::Loss | Self::Double | Self::Reset | Self::LoseAnswers => &[Host, PerMille, Lasts],
             Self::Delay => &[Host, PerMille, Latency, Lasts],
             Self::SlowLink | Self::SlowDisk => &[Host, Latency, Lasts],
+            Self::SlowRate => &[Host, Rate, Lasts],
             Self::FullDisk => &[Host, Free, Lasts],
             Self::FailSync
             | Self::FailRead

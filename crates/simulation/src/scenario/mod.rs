@@ -131,6 +131,17 @@ impl ClusterPlan {
         policy.as_ref().map_or(0, Policy::promised_losses).into()
     }
 
+    /// Whether a whole stripe finds nodes of their own for all its copies
+    /// while so many nodes are left out.
+    #[must_use]
+    pub fn spares(&self, nodes: usize) -> bool {
+        let policy = self.policy().resolve(self.nodes);
+        policy.is_ok_and(|policy| {
+            let data = usize::from(policy.coding.data) * usize::from(policy.replication);
+            data + usize::from(policy.coding.parity) + nodes <= self.nodes
+        })
+    }
+
     /// What the cluster of the world is started with.
     #[must_use]
     pub fn settings(&self) -> ClusterSettings {
