@@ -54,6 +54,7 @@ marks! {
     ReadFromParity = "a read that rebuilds a frame from parity",
     WriteRetargeted = "a put that changes a node",
     WriteSetAside = "a put that sets a copy aside in mid-chunk",
+    WriteSentAnew = "a copy that was set aside and is sent anew at once",
     WriteLate = "a copy that is late to become durable",
     NodeCutOff = "a node that is cut off",
     PutDegraded = "a put that leaves copies to repair",

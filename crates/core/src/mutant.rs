@@ -82,6 +82,10 @@ pub enum Mutant {
     HedgeFirstFrameOnly,
     /// A put never sets a copy aside that lags behind.
     NeverSetsAside,
+    /// A copy that was set aside is sent anew only when its stripe has ended.
+    SendsAnewInTheEnd,
+    /// A put waits long for a slow copy that its stripe can do without.
+    WaitsForWhatItCanDoWithout,
     /// A node that cannot be connected to counts as well.
     NeverCallsBack,
     /// A copy that nothing names is deleted after the grace, however seldom its
@@ -112,7 +116,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -146,6 +150,8 @@ impl Mutant {
         Self::LayoutBeforeProof,
         Self::HedgeFirstFrameOnly,
         Self::NeverSetsAside,
+        Self::SendsAnewInTheEnd,
+        Self::WaitsForWhatItCanDoWithout,
         Self::NeverCallsBack,
         Self::TrustOwnDigest,
         Self::StopAtClosedFile,

@@ -35,11 +35,19 @@ fn reed_solomon(data: u8, parity: u8) -> ParitySpec {
     ParitySpec::ReedSolomon { data, parity }
 }
 
+/// What a frame of 1 MiB takes over a link of 400 Mbit/s.
+const USUAL_FRAME_US: u64 = 21_000;
+
 /// Slows what goes between a node and the client down to 20 Mbit/s.
 fn slow_down(net: &Net, node: &str) {
+    set_frame_us(net, node, SLOW_FRAME_US);
+}
+
+/// Sets what a frame takes between a node and the client.
+fn set_frame_us(net: &Net, node: &str, latency_us: u64) {
     for (from, to) in [(node, CLIENT), (CLIENT, node)] {
         let link = net.link(from, to);
-        net.set_link(from, to, Link { latency_us: SLOW_FRAME_US, ..link });
+        net.set_link(from, to, Link { latency_us, ..link });
     }
 }
 
@@ -166,6 +174,75 @@ fn a_put_goes_on_with_another_node_when_one_is_slow() {
     let _planted = plant(Mutant::NeverSetsAside);
     let took = time_of_a_put_with_a_slow_node(false, 5);
     assert!(took > Duration::from_secs(6), "the bug is not found: {took:?}");
+}
+
+/// How long a put of 256 MiB takes on five nodes with usual links, one of
+/// which may be slow, and how many copies it leaves to repair.
+fn time_of_a_put_over_usual_links(
+    replication: u8,
+    parity: ParitySpec,
+    slow: Option<&str>,
+) -> (Duration, u64) {
+    let mut took = (Duration::ZERO, 0);
+    World::run(8, async |world| {
+        let cluster = Cluster::start(world, settings(5, replication, parity, 64 * MIB)).await;
+        let bytes = sample_bytes(8, 256 * MIB);
+        for node in ["n1", "n2", "n3", "n4", "n5"] {
+            set_frame_us(world.net(), node, USUAL_FRAME_US);
+        }
+        if let Some(slow) = slow {
+            slow_down(world.net(), slow);
+        }
+        let started = Instant::now();
+        let summary = cluster.put_with(seekable(&bytes), options("a")).await.expect("put");
+        took = (started.elapsed(), summary.copies_missing);
+        world.net().heal();
+        assert!(cluster.get("a").await.expect("get") == bytes);
+    });
+    took
+}
+
+#[test]
+fn a_copy_that_is_set_aside_is_sent_anew_while_the_others_go_on() {
+    let (usual, _) = time_of_a_put_over_usual_links(2, ParitySpec::None, None);
+    let (slow, missing) = time_of_a_put_over_usual_links(2, ParitySpec::None, Some("n2"));
+    assert_eq!(missing, 0);
+    assert!(slow < usual * 2 + Duration::from_millis(500), "{slow:?} against {usual:?}");
+    let _planted = plant(Mutant::SendsAnewInTheEnd);
+    let (late, _) = time_of_a_put_over_usual_links(2, ParitySpec::None, Some("n2"));
+    assert!(late > slow + Duration::from_millis(500), "the bug is not found: {late:?}, {slow:?}");
+}
+
+#[test]
+fn a_put_leaves_a_slow_copy_to_repair_that_its_stripe_can_do_without() {
+    let (usual, _) = time_of_a_put_over_usual_links(1, reed_solomon(3, 2), None);
+    let (slow, missing) = time_of_a_put_over_usual_links(1, reed_solomon(3, 2), Some("n2"));
+    assert!(missing > 0, "no sixth node takes it");
+    assert!(slow < usual + Duration::from_secs(3), "{slow:?} against {usual:?}");
+    let _planted = plant(Mutant::WaitsForWhatItCanDoWithout);
+    let (late, _) = time_of_a_put_over_usual_links(1, reed_solomon(3, 2), Some("n2"));
+    assert!(late > usual + Duration::from_secs(6), "the bug is not found: {late:?}");
+}
+
+#[test]
+fn a_put_gives_no_copy_up_that_it_needs() {
+    // Whichever node takes a copy, it lags behind n1.
+    let put = |nodes, replication, parity| {
+        let mut stored = None;
+        World::run(10, async |world| {
+            let cluster =
+                Cluster::start(world, settings(nodes, replication, parity, 16 * MIB)).await;
+            slow_down(world.net(), "n2");
+            slow_down(world.net(), "n3");
+            let bytes = sample_bytes(10, 64 * MIB);
+            let summary = cluster.put_with(seekable(&bytes), options("a")).await;
+            stored = summary.ok().map(|summary| summary.copies_missing);
+        });
+        stored
+    };
+    assert_eq!(put(3, 2, ParitySpec::None), Some(0));
+    let missing = put(5, 1, reed_solomon(3, 2)).expect("every stripe can lose a node");
+    assert!(missing <= 2, "one copy of each stripe at most: {missing}");
 }
 
 #[test]

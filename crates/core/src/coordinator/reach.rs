@@ -144,11 +144,8 @@ impl Coordinator {
             }
             Some(error) => {
                 reach.failures = reach.failures.saturating_add(1);
-                reach.reason = Some(format!(
-                    "the coordinator cannot connect to {address} ({}): check the node's \
-                     --advertise and firewall",
-                    error.message
-                ));
+                reach.reason =
+                    Some(format!("the coordinator cannot connect to {address}: {}", error.message));
             }
         }
         let is_cut_off = live.reach.cut_off().is_some();

@@ -1,12 +1,13 @@
 //! The copies of one chunk on their way: one write stream each.
 //!
 //! A copy that holds the others back is set aside in mid-chunk: at once when
-//! another node takes it, later when the stripe can do without it. A copy
+//! another node takes it, a little later when the stripe can do without it. A copy
 //! whose peers are durable and that is not yet counts as *late*: another node
 //! gets it too, and the first of the two counts. See [`super::super::pace`]
 //! for the sources of the method.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ use crate::mutant::{Mutant, is_planted};
 
 /// Another node is looked for when a copy is so far behind its peers.
 const LAG_MAX: Duration = Duration::from_millis(1500);
+/// A copy that no other node takes is given up when it is so far behind its
+/// peers and the stripe can do without it. Repair makes it later.
+const LAG_WITHOUT_MAX: Duration = Duration::from_millis(2000);
 /// A copy lags only when it takes so many times as long as its peers.
 const LAG_FACTOR: u32 = 4;
 /// How long the coordinator may take to name another node for a copy.
@@ -74,9 +78,13 @@ impl<'a> ChunkWriter<'a> {
         queue_frames: usize,
     ) -> Self {
         let header = upload.header(stripe, slot);
+        let shared = Arc::new(stripe.clone());
+        let planned = stripe.targets.get(slot).map_or(&[][..], Vec::as_slice);
         let open = |target: &Target| {
-            let can_do_without = upload.can_do_without(stripe, &target.node);
-            CopyWriter::open(upload, header.clone(), target, queue_frames, can_do_without)
+            // A replacement is there because the copy is needed.
+            let is_planned = planned.contains(target);
+            let stripe = is_planned.then(|| shared.clone());
+            CopyWriter::open(upload, header.clone(), target, queue_frames, stripe)
         };
         Self { upload, slot, copies: targets.iter().map(open).collect() }
     }
@@ -91,6 +99,17 @@ impl<'a> ChunkWriter<'a> {
     pub(super) async fn send(&mut self, part: &WritePart) {
         let upload = self.upload;
         join_all(self.copies.iter_mut().map(|copy| copy.send(upload, part.clone()))).await;
+    }
+
+    /// Takes out the copies that were set aside since another node takes them.
+    pub(super) fn take_replaced(&mut self) -> Vec<(usize, CopyFailure)> {
+        let slot = self.slot;
+        let replaced = self.copies.extract_if(.., |copy| copy.is_replaced);
+        let failure = |copy: CopyWriter| {
+            let error = copy.given_up?;
+            Some((slot, CopyFailure { node: copy.node, error, is_slow: false }))
+        };
+        replaced.filter_map(failure).collect()
     }
 
     /// Sends the seal, and asks each node what became of its copy.
@@ -286,8 +305,11 @@ struct CopyWriter {
     given_up: Option<Error>,
     /// Whether another node was looked for.
     is_asked: bool,
-    /// Whether the stripe can be stored without this node.
-    can_do_without: bool,
+    /// Whether another node takes the copy.
+    is_replaced: bool,
+    /// The stripe, where the copy is one that was planned for it: it may be
+    /// stored without this one.
+    planned: Option<Arc<StripePlacement>>,
     /// How long this stream was waited for, and what its peers would take.
     waited: Duration,
     expected: Duration,
@@ -299,7 +321,7 @@ impl CopyWriter {
         header: WriteHeader,
         target: &Target,
         queue_frames: usize,
-        can_do_without: bool,
+        planned: Option<Arc<StripePlacement>>,
     ) -> Self {
         let handle = header.chunk.handle;
         let (parts, queue) = mpsc::channel(queue_frames);
@@ -323,7 +345,8 @@ impl CopyWriter {
             answer,
             given_up: None,
             is_asked: false,
-            can_do_without,
+            is_replaced: false,
+            planned,
             waited: Duration::ZERO,
             expected: Duration::ZERO,
         }
@@ -365,12 +388,17 @@ impl CopyWriter {
                 self.is_asked = true;
                 continue;
             }
+            // Another copy of the stripe may have been given up meanwhile.
+            if target.is_none() && limit.is_lag && !self.can_do_without(upload) {
+                continue;
+            }
             if target.is_none() {
                 upload.note_stalled(&self.node);
             }
             reached(Mark::WriteSetAside);
             limit.after = started.elapsed();
             self.parts = None;
+            self.is_replaced = target.is_some();
             self.given_up = Some(Error::new(Kind::Unavailable, limit.reason(&self.node)));
             break;
         }
@@ -385,17 +413,29 @@ impl CopyWriter {
     /// vain, until the copy is given up.
     fn limit(&self, upload: &Upload<'_>, expected: Option<Duration>) -> Limit {
         let settings = &upload.client.settings;
-        let is_patient = self.is_asked && !self.can_do_without;
+        let is_patient = self.is_asked && !self.can_do_without(upload);
         let stall = if is_patient { settings.stall_after } else { settings.write_stall_after };
         let stalls = Limit { after: stall, is_lag: false };
         let Some(expected) = expected.filter(|_| !is_patient) else { return stalls };
-        let lag_max = if self.is_asked { settings.write_stall_after } else { LAG_MAX };
+        let is_hasty = !is_planted(Mutant::WaitsForWhatItCanDoWithout);
+        let lag_max = match self.is_asked {
+            true if is_hasty => LAG_WITHOUT_MAX,
+            true => settings.write_stall_after,
+            false => LAG_MAX,
+        };
         let expected = self.expected + expected;
         let lags = (expected + lag_max).max(expected * LAG_FACTOR).saturating_sub(self.waited);
         if lags >= stall || is_planted(Mutant::NeverSetsAside) {
             return stalls;
         }
         Limit { after: lags, is_lag: true }
+    }
+
+    /// True when the stripe can be stored without this copy, after all that
+    /// went wrong so far.
+    fn can_do_without(&self, upload: &Upload<'_>) -> bool {
+        let is_enough = |stripe| upload.can_do_without(stripe, &self.node);
+        self.planned.as_deref().is_some_and(is_enough)
     }
 
     async fn answer(self, within: Duration) -> Result<()> {

@@ -1,15 +1,18 @@
 //! One stripe from a seekable source: sent row by row to all its nodes, and
-//! once more to replacements of those that failed.
+//! once more to replacements of those that failed. A copy that is set aside in
+//! mid-chunk goes to its replacement at once, while the others go on; one that
+//! failed otherwise goes in a pass of its own.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
+use tokio::sync::mpsc;
 
 use super::copy::{ChunkWriter, Doubts, Settled, send_whole, settle};
 use super::row::{self, ParityLane, Row, StripeCut};
-use super::upload::{PutError, Upload};
+use super::upload::{CopyFailure, PutError, Upload};
 use crate::api::{Kind, SealedChunk, SealedStripe, StripePlacement, Target, WritePart};
 use crate::client::Progress;
 use crate::client::window::PutWindow;
@@ -17,6 +20,8 @@ use crate::data::chunk::{ChunkSeal, SealBuilder};
 use crate::data::stripe::RowAt;
 use crate::env::File;
 use crate::id::NodeId;
+use crate::mark::{Mark, reached};
+use crate::mutant::{Mutant, is_planted};
 
 /// How often copies of one stripe go to replacements before what is still
 /// missing counts as left to repair.
@@ -31,6 +36,9 @@ pub(super) struct StripeWrite<'a> {
     pub(super) window: PutWindow,
     pub(super) progress: &'a Progress,
 }
+
+/// Copies that were set aside, on their way to whoever sends them anew.
+type SetAside = mpsc::UnboundedSender<(usize, CopyFailure)>;
 
 /// What one pass over a stripe came to.
 struct Pass<'a> {
@@ -110,12 +118,52 @@ impl<'a> StripeWrite<'a> {
         })
     }
 
-    /// Sends the chunks named in `open` to the targets named there. A whole
-    /// pass also seals chunks that have no target at all.
+    /// Sends the chunks named in `open` to the targets named there, and what
+    /// is set aside on the way to its replacement. A whole pass also seals
+    /// chunks that have no target at all.
     async fn pass(
         &self,
         is_whole: bool,
         open: Vec<(usize, Vec<Target>)>,
+    ) -> Result<Pass<'a>, PutError> {
+        // No more than the copies of one stripe.
+        let (set_aside, queue) = mpsc::unbounded_channel();
+        let rows = self.pass_once(is_whole, open, Some(set_aside));
+        let (pass, anew) = join(rows, self.send_anew(queue)).await;
+        let mut pass = pass?;
+        for other in anew? {
+            pass.seals.extend(other.seals);
+            pass.copies.holders.extend(other.copies.holders);
+            pass.copies.failures.extend(other.copies.failures);
+            pass.copies.late.extend(other.copies.late);
+        }
+        Ok(pass)
+    }
+
+    /// Sends copies that were set aside to their replacements, one after the
+    /// other: what a stripe holds in memory stays bounded.
+    async fn send_anew(
+        &self,
+        mut queue: mpsc::UnboundedReceiver<(usize, CopyFailure)>,
+    ) -> Result<Vec<Pass<'a>>, PutError> {
+        let mut passes = Vec::new();
+        while let Some(failure) = queue.recv().await {
+            let open = self.upload.retarget(&self.placement, vec![failure]).await?;
+            if !open.is_empty() {
+                reached(Mark::WriteSentAnew);
+                passes.push(self.pass_once(false, open, None).await?);
+            }
+        }
+        Ok(passes)
+    }
+
+    /// One pass over the source. Copies that are set aside go to `set_aside`;
+    /// without it they count as failures.
+    async fn pass_once(
+        &self,
+        is_whole: bool,
+        open: Vec<(usize, Vec<Target>)>,
+        set_aside: Option<SetAside>,
     ) -> Result<Pass<'a>, PutError> {
         let shape = self.placement.shape;
         let data = usize::from(shape.data);
@@ -136,7 +184,7 @@ impl<'a> StripeWrite<'a> {
             let writer = ChunkWriter::open(upload, &self.placement, slot, &targets, queue_frames);
             writers[slot] = Some(writer);
         }
-        self.stream_rows(is_whole, lanes, parity_lanes, writers).await
+        self.stream_rows(is_whole, lanes, parity_lanes, (writers, set_aside)).await
     }
 
     /// A stripe of one row: its chunks go once they are sealed, each at once.
@@ -178,13 +226,15 @@ impl<'a> StripeWrite<'a> {
         is_whole: bool,
         lanes: Vec<row::Lane>,
         mut parity_lanes: Vec<ParityLane>,
-        mut writers: Vec<Option<ChunkWriter<'a>>>,
+        (mut writers, set_aside): (Vec<Option<ChunkWriter<'a>>>, Option<SetAside>),
     ) -> Result<Pass<'a>, PutError> {
         let rows = self.cut.rows();
         let mut counted_bytes = 0;
+        let mut is_sent_anew = false;
         let mut present = row::read_row(self.upload, &self.file, lanes, self.row(0)).await?;
         for number in 0..rows {
-            if !writers.iter().flatten().any(ChunkWriter::is_alive) {
+            // Of chunks that are sent anew, only this pass seals the others.
+            if !is_sent_anew && !writers.iter().flatten().any(ChunkWriter::is_alive) {
                 // Nobody takes this pass any more; the seals stay open.
                 self.progress.take_back(counted_bytes);
                 return Ok(close(self.upload, writers, Vec::new()).await);
@@ -203,6 +253,9 @@ impl<'a> StripeWrite<'a> {
             };
             parity_lanes = sent;
             present = next;
+            if let Some(set_aside) = &set_aside {
+                is_sent_anew |= hand_over(&mut writers, set_aside);
+            }
             if is_whole {
                 self.progress.add(raw_bytes);
                 counted_bytes += raw_bytes;
@@ -256,6 +309,18 @@ impl<'a> StripeWrite<'a> {
 fn seals(lanes: Vec<row::Lane>, parity_lanes: Vec<ParityLane>) -> Vec<(usize, ChunkSeal)> {
     let parity = parity_lanes.into_iter().map(|lane| (lane.slot, lane.seal.finish()));
     lanes.into_iter().map(row::Lane::finish).chain(parity).collect()
+}
+
+/// Hands over the copies that were set aside; returns whether there were any.
+fn hand_over(writers: &mut [Option<ChunkWriter<'_>>], set_aside: &SetAside) -> bool {
+    if is_planted(Mutant::SendsAnewInTheEnd) {
+        return false;
+    }
+    let mut is_any = false;
+    for failure in writers.iter_mut().flatten().flat_map(ChunkWriter::take_replaced) {
+        is_any |= set_aside.send(failure).is_ok();
+    }
+    is_any
 }
 
 /// Ends every stream: with its seal where there is one.
