@@ -128,6 +128,13 @@ impl Presence {
         self.nodes.entry(node).or_default().hear(session, digest, changes, now_ms)
     }
 
+    /// True when all that a node holds is known as it was when it told of
+    /// `digest`, or later.
+    #[must_use]
+    pub fn is_current(&self, node: NodeIndex, digest: &InventoryDigest) -> bool {
+        self.nodes.get(&node).is_some_and(|inventory| inventory.is_current(digest))
+    }
+
     /// Takes a whole inventory that was pulled from the node's run `session`,
     /// in pages of which the first was of `version`. What changed while the
     /// later ones were pulled is told by the heartbeats that follow. One of

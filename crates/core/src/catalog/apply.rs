@@ -8,6 +8,7 @@ use super::record::{
 };
 use super::refusal::Refusal;
 use super::state::Catalog;
+use super::undo::Undo;
 use crate::catalog::NUMBERS_PER_BLOCK;
 use crate::id::{Epoch, Handle, NodeIndex};
 use crate::mark::{Mark, reached};
@@ -58,12 +59,12 @@ impl Catalog {
         &mut self,
         command: &Command,
         changes: &mut Vec<Change>,
-        undo: &mut Vec<Change>,
+        undo: &mut Vec<Undo>,
     ) -> Result<Outcome, Refusal> {
         let mut rows = Vec::new();
         let outcome = self.derive(command, &mut rows)?;
         for row in rows {
-            undo.extend(self.inverse(&row));
+            undo.push(self.inverse(&row));
             changes.push(row.clone());
             self.enact(row);
         }

@@ -35,6 +35,7 @@ pub use refusal::{Reaction, Refusal};
 pub use request::Recalled;
 pub use restore::{Misfit, Rows};
 pub use state::{Catalog, Totals};
+pub use undo::Undo;
 
 /// The longest address of a member, in bytes.
 pub const ADDRESS_LENGTH_MAX: usize = 256;

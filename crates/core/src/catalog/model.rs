@@ -302,6 +302,23 @@ proptest! {
     }
 
     #[test]
+    fn what_is_taken_back_leaves_no_trace(wishes in wishes(25), kept in 0_usize..25) {
+        let (mut catalog, mut undo) = (opened(), Vec::new());
+        let mut before = catalog.clone();
+        for (number, wish) in wishes.iter().enumerate() {
+            if number == kept {
+                before = catalog.clone();
+                undo.clear();
+            }
+            let command = wish.command(&catalog, number);
+            let _ = catalog.apply_undoable(&command, &mut Vec::new(), &mut undo);
+        }
+        catalog.take_back(undo);
+        prop_assert_eq!(&catalog, &before);
+        prop_assert_eq!(Catalog::restore(rows(&catalog)).expect("its own rows fit"), catalog);
+    }
+
+    #[test]
     fn rows_of_which_one_is_missing_are_refused(wishes in wishes(25), pick in any::<usize>()) {
         let mut catalog = opened();
         super::fixture::run(&mut catalog, &wishes);

@@ -139,6 +139,14 @@ impl Catalog {
         self.members.insert(member.index, member);
     }
 
+    /// Takes a member out, as if it had never joined.
+    pub(super) fn drop_member(&mut self, index: NodeIndex) {
+        if let Some(old) = self.members.remove(&index) {
+            self.indexes.remove(&old.id);
+            self.folders.remove(&old.folder);
+        }
+    }
+
     fn put_file(&mut self, file: FileRecord) {
         self.totals.add(Totals::of_file(&file));
         let (id, name) = (file.id, file.name.clone());

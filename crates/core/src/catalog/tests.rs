@@ -74,6 +74,27 @@ fn a_node_is_known_by_its_folder() {
 }
 
 #[test]
+fn a_member_that_joined_is_taken_back_with_its_index() {
+    let mut catalog = opened();
+    let before = catalog.clone();
+    let (mut undo, mut changes) = (Vec::new(), Vec::new());
+    for (id, folder) in [("new", 70), ("newer", 71)] {
+        let joins = Command::SetMember {
+            id: NodeId::new(id).expect("a good id"),
+            folder: FolderId([folder; 16]),
+            address: "elsewhere:1".to_owned(),
+            zone: None,
+            capacity: 1,
+            replaces: false,
+        };
+        catalog.apply_undoable(&joins, &mut changes, &mut undo).expect("it joins");
+    }
+    catalog.apply_undoable(&opened_run(9), &mut changes, &mut undo).expect("a later run");
+    catalog.take_back(undo);
+    assert_eq!(catalog, before);
+}
+
+#[test]
 fn a_name_is_never_a_folder_of_another() {
     let mut catalog = opened();
     apply(&mut catalog, &commit(10, "a/b", PLAIN, 1, 1, false)).expect("free");

@@ -2,14 +2,40 @@
 
 use super::change::Change;
 use super::state::Catalog;
-use crate::id::NodeIndex;
+use crate::id::{Epoch, NodeIndex};
+
+/// What takes one row back.
+#[derive(Debug, Clone)]
+pub struct Undo(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// Another row.
+    Row(Change),
+    /// The catalog was not founded.
+    NotFounded,
+    /// The run was not opened.
+    NoRun(Epoch),
+    /// The member was new.
+    NoMember(NodeIndex),
+    /// There was nothing to take back.
+    Nothing,
+}
 
 impl Catalog {
-    /// The row that takes `row` back, if it is enacted next. `None` where
-    /// nothing takes it back: a catalog that was just founded, a run, a new
-    /// member. Those name no file, and a catalog that takes changes back makes
-    /// no further ones.
-    pub(super) fn inverse(&self, row: &Change) -> Option<Change> {
+    /// Returns what takes `row` back, if it is enacted next.
+    pub(super) fn inverse(&self, row: &Change) -> Undo {
+        let found = self.inverse_row(row);
+        Undo(match (found, row) {
+            (Some(row), _) => Kind::Row(row),
+            (None, Change::PutCluster(_)) => Kind::NotFounded,
+            (None, Change::PutRun(run)) => Kind::NoRun(run.run.epoch),
+            (None, Change::PutMember(member)) => Kind::NoMember(member.index),
+            (None, _) => Kind::Nothing,
+        })
+    }
+
+    fn inverse_row(&self, row: &Change) -> Option<Change> {
         let member = |index: &NodeIndex| self.members.get(index).cloned();
         match row {
             Change::PutCluster(_) => self.cluster.clone().map(Change::PutCluster),
@@ -44,9 +70,15 @@ impl Catalog {
     }
 
     /// Takes back what `undo` has collected, the last row first.
-    pub fn take_back(&mut self, undo: Vec<Change>) {
-        for row in undo.into_iter().rev() {
-            self.enact(row);
+    pub fn take_back(&mut self, undo: Vec<Undo>) {
+        for Undo(kind) in undo.into_iter().rev() {
+            match kind {
+                Kind::Row(row) => self.enact(row),
+                Kind::NotFounded => self.cluster = None,
+                Kind::NoRun(epoch) => drop(self.runs.remove(&epoch)),
+                Kind::NoMember(index) => self.drop_member(index),
+                Kind::Nothing => {}
+            }
         }
     }
 }

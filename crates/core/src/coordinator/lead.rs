@@ -118,15 +118,16 @@ impl Coordinator {
     }
 
     /// Notes a heartbeat of a node that obeys this run: the answer that it
-    /// confirms, and the one that it gets now. Returns the latter's number.
+    /// confirms, and the one that it gets now. Returns the latter's number, and
+    /// when the confirmed one was sent: the heartbeat is of a later moment.
     pub(super) fn renew_lease(
         &self,
         node: NodeIndex,
         session: SessionId,
         confirms: Option<u64>,
-    ) -> u64 {
+    ) -> (u64, Option<u64>) {
         let now_ms = self.now_ms();
-        let answer = {
+        let answered = {
             let mut state = self.lead.state();
             state.answers_sent += 1;
             let answer = state.answers_sent;
@@ -135,7 +136,8 @@ impl Coordinator {
                 *lease = NodeLease::new(session);
             }
             let confirmed = lease.answers.iter().find(|(number, _)| Some(*number) == confirms);
-            if let Some((_, sent_ms)) = confirmed.copied() {
+            let confirmed_ms = confirmed.map(|(_, sent_ms)| *sent_ms);
+            if let Some(sent_ms) = confirmed_ms {
                 // The node has held the lease since it received the answer,
                 // so it is counted from the earlier moment of its sending.
                 let is_hasty = is_planted(Mutant::LeaseFromConfirmation);
@@ -146,10 +148,10 @@ impl Coordinator {
             if lease.answers.len() > ANSWERS_MAX {
                 lease.answers.pop_front();
             }
-            answer
+            (answer, confirmed_ms)
         };
         self.count_leases();
-        answer
+        answered
     }
 
     /// Works out anew until when this run leads.

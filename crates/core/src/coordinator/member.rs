@@ -20,10 +20,6 @@ use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
 use crate::presence::{Known, Presence};
 
-/// For how long a node may send heartbeats that do not tell of a copy that it
-/// promised before that copy counts as missing. A node that is not heard says
-/// nothing about its copies, so its promises stand.
-const PROMISED_MAX_MS: u64 = OFFLINE_AFTER_MS;
 /// The most copies with another digest than the catalog that are remembered;
 /// the others are found again.
 const DIFFERING_MAX: usize = 1 << 16;
@@ -42,16 +38,18 @@ pub(super) struct Members {
     pub(super) presence: Presence,
     /// Addresses of `--nodes` from which a node answered.
     pub(super) answered: BTreeSet<String>,
-    /// Copies that nodes promised and have not yet told of in a heartbeat.
+    /// Copies that nodes promised, and when that was heard. A promise counts
+    /// until the node tells of all that it held at a later moment. Nodes that
+    /// are not heard say nothing about their copies, so their promises stand.
     promised: BTreeMap<(NodeIndex, Handle), u64>,
     /// Copies that are whole and have another digest than the catalog.
     differing: BTreeSet<(NodeIndex, Handle)>,
 }
 
-/// Whether a node was heard long enough after a promise to have kept it.
-fn is_overdue(live: &BTreeMap<NodeIndex, Live>, node: NodeIndex, since_ms: u64) -> bool {
-    let heard_ms = live.get(&node).and_then(|live| live.health.heard_ms());
-    heard_ms.is_some_and(|heard_ms| heard_ms > since_ms.saturating_add(PROMISED_MAX_MS))
+/// True once a node told what it held at a moment after a promise. When its
+/// heartbeat arrived says nothing of that: it may have been under way for long.
+fn is_over(live: &BTreeMap<NodeIndex, Live>, node: NodeIndex, since_ms: u64) -> bool {
+    live.get(&node).is_some_and(|live| live.told_ms.is_some_and(|told_ms| told_ms > since_ms))
 }
 
 /// What is heard of one member.
@@ -69,6 +67,8 @@ pub(super) struct Live {
     /// The last announcement under this id that was refused, and when.
     pub(super) refused: Option<(u64, String)>,
     pub(super) wants_inventory: bool,
+    /// A moment before the latest at which what it held is known.
+    pub(super) told_ms: Option<u64>,
     /// Whether it can be connected to.
     pub(super) reach: Reach,
     /// Until when clients' word that it is slow counts.
@@ -189,7 +189,7 @@ impl Members {
 
     fn is_promised(&self, node: NodeIndex, handle: Handle) -> bool {
         let since = self.promised.get(&(node, handle));
-        since.is_some_and(|since_ms| !is_overdue(&self.live, node, *since_ms))
+        since.is_some_and(|since_ms| !is_over(&self.live, node, *since_ms))
     }
 
     /// Notes copies that their nodes promised to a client.
@@ -209,16 +209,10 @@ impl Members {
         self.differing.remove(&(node, handle));
     }
 
-    /// Forgets what a node promised before it was started again. All of it was
-    /// durable before it was promised, so its next inventory tells of it.
-    fn forget_promises_of(&mut self, node: NodeIndex) {
-        self.promised.retain(|(of, _), _| *of != node);
-    }
-
     /// Forgets promises and differing copies that no longer count.
     pub(super) fn forget_promises(&mut self) {
         let live = &self.live;
-        self.promised.retain(|(node, _), since_ms| !is_overdue(live, *node, *since_ms));
+        self.promised.retain(|(node, _), since_ms| !is_over(live, *node, *since_ms));
         // One that its node has not told of yet is remembered all the same.
         let (presence, promised) = (&self.presence, &self.promised);
         self.differing.retain(|copy| {
@@ -302,6 +296,7 @@ impl Live {
             unadoptable: None,
             refused: None,
             wants_inventory: false,
+            told_ms: None,
             reach: Reach::default(),
             slow_until_ms: 0,
         }
@@ -401,7 +396,6 @@ impl Coordinator {
             return Err(Error::new(Kind::Unavailable, "the member was just removed".to_owned()));
         };
         live.health.heard(now_ms, info.session);
-        let is_restarted = live.session.is_some_and(|session| session != info.session);
         live.session = Some(info.session);
         live.space = heartbeat.space;
         live.version.clone_from(&info.version);
@@ -415,14 +409,19 @@ impl Coordinator {
         let (session, digest) = (info.session, &heartbeat.digest);
         let known_version = members.presence.hear(index, session, digest, changes, now_ms);
         live.wants_inventory = known_version.is_none();
-        if is_restarted {
-            members.forget_promises_of(index);
-        }
         drop(state);
         if !obeys_us {
             return Ok(self.reply(0, known_version));
         }
-        let answer = self.renew_lease(index, session, heartbeat.confirms);
+        let (answer, confirmed_ms) = self.renew_lease(index, session, heartbeat.confirms);
+        {
+            let mut state = self.state();
+            let members = &mut state.members;
+            let is_current = members.presence.is_current(index, digest);
+            if let Some(live) = members.live.get_mut(&index).filter(|_| is_current) {
+                live.told_ms = live.told_ms.max(confirmed_ms);
+            }
+        }
         Ok(self.reply(answer, known_version))
     }
 

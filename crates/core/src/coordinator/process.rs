@@ -64,7 +64,12 @@ impl CoordinatorProcess {
                     );
                 }
             }
-            self.begin_again().await;
+            let last = self.leadership();
+            tokio::select! {
+                biased;
+                () = self.begin_again() => {}
+                () = last.look_on() => return "its background work ended".to_owned(),
+            }
         }
     }
 

@@ -192,6 +192,19 @@ impl Coordinator {
         }
     }
 
+    /// Goes on knowing how the cluster is, for readers and for `status`, after
+    /// this leadership ended and before the next one begins.
+    pub(super) async fn look_on(self: Arc<Self>) {
+        futures_util::future::join5(
+            self.clone().watch_for_stalls(),
+            self.clone().pull_inventories(),
+            self.clone().call_back(),
+            self.clone().look_over(),
+            self.clone().chronicle(),
+        )
+        .await;
+    }
+
     /// Leads, without a process that would open the ledger again. Returns when
     /// the leadership ends, with the reason.
     pub async fn run(self: Arc<Self>) -> String {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use super::survey::SLICE_PAUSE;
 use crate::api::{Error, Kind, Result};
-use crate::catalog::{Catalog, Change, Command, Outcome, Refusal};
+use crate::catalog::{Catalog, Change, Command, Outcome, Refusal, Undo};
 use crate::env::{self, Env, HardPlace, Publisher, Work};
 use crate::health::HEARTBEAT_INTERVAL;
 use crate::ledger::{Ledger, LedgerError, Looked};
@@ -79,7 +79,7 @@ type Answer = (oneshot::Sender<Result<Outcome>>, std::result::Result<Outcome, Re
 #[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
-    undo: Vec<Change>,
+    undo: Vec<Undo>,
     answers: Vec<Answer>,
     /// Batches after it.
     batches: u64,

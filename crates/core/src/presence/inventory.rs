@@ -104,6 +104,10 @@ impl Inventory {
         self.version
     }
 
+    pub(super) fn is_current(&self, digest: &InventoryDigest) -> bool {
+        self.is_complete && self.version.is_some_and(|version| version >= digest.version)
+    }
+
     pub(super) fn replace(
         &mut self,
         session: SessionId,
