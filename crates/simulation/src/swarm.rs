@@ -139,11 +139,26 @@ pub fn faults_of(kinds: &[FaultKind], scenario: &Scenario, seed: u64) -> Vec<Fau
     let mut faults: Vec<Fault> = (0..count)
         .map(|_| {
             let kind = *pick(&mut rng, kinds);
-            fault(&mut rng, kind, scenario)
+            let mut fault = fault(&mut rng, kind, scenario);
+            if kind.is_on_folder() || kind == FaultKind::SlowRate {
+                aim_at_one(&mut rng, &mut fault, scenario);
+            }
+            fault
         })
         .collect();
     faults.sort_by_key(|fault| fault.at);
     faults
+}
+
+/// Lets a fault strike one node, and another one where it takes two.
+fn aim_at_one(rng: &mut Rng, fault: &mut Fault, scenario: &Scenario) {
+    let nodes = scenario.cluster.nodes as u64;
+    let node = rng.below(nodes);
+    fault.host = format!("n{}", 1 + node);
+    if fault.what == FaultKind::SwapFolders {
+        let others = nodes.saturating_sub(1).max(1);
+        fault.to = format!("n{}", 1 + (node + 1 + rng.below(others)) % nodes);
+    }
 }
 
 /// `scenario` made to last so long: its clients go on at the same pace, and
@@ -281,12 +296,7 @@ fn displaced_folders(seed: u64, scenario: &mut Scenario) {
     let kinds = [FaultKind::SwapFolders, FaultKind::TwinNode];
     let kind = *pick(&mut rng, if nodes_are_many(scenario) { &kinds } else { &kinds[1..] });
     let mut fault = fault(&mut rng, kind, scenario);
-    let nodes = scenario.cluster.nodes as u64;
-    let node = rng.below(nodes);
-    fault.host = format!("n{}", 1 + node);
-    if kind == FaultKind::SwapFolders {
-        fault.to = format!("n{}", 1 + (node + 1 + rng.below(nodes - 1)) % nodes);
-    }
+    aim_at_one(&mut rng, &mut fault, scenario);
     // It waits for a quiet moment.
     fault.at = Span::from_millis(fault.at.as_millis() / 2);
     fault.lasts = Some(Span::from_millis(10_000 + rng.below(40_000)));
@@ -322,7 +332,7 @@ fn slow_node(seed: u64, scenario: &mut Scenario) {
     }
     for number in 0..if is_alone { SLOW_ONLY_TIMES } else { 1 } {
         let mut slow = fault(&mut rng, FaultKind::SlowRate, scenario);
-        slow.host = format!("n{}", 1 + rng.below(scenario.cluster.nodes as u64));
+        aim_at_one(&mut rng, &mut slow, scenario);
         if is_alone {
             slow.at = Span::from_millis(number * SLOW_ONLY_MS);
             slow.lasts = Some(Span::from_millis(SLOW_ONLY_MS - 1_000));
