@@ -112,11 +112,13 @@ pub enum Mutant {
     AnyFolder,
     /// Two processes under one node id are heeded in turn.
     TakesDoubledNode,
+    /// The verdict does not look at the room on nodes.
+    NeverLooksAtRoom,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -134,6 +136,7 @@ impl Mutant {
         Self::TrimEarly,
         Self::NeverLooksAtVolume,
         Self::NeverLooksAtLedger,
+        Self::NeverLooksAtRoom,
         Self::AppliesBeforeReserve,
         Self::CommitTwice,
         Self::ChangeTwice,

@@ -11,6 +11,7 @@ use crate::api::{
 use crate::catalog::{ForeignRange, MemberRecord};
 use crate::env::Durability;
 use crate::id::{Handle, NodeIndex};
+use crate::mutant::{Mutant, is_planted};
 use crate::placement::{self, Candidate, PlacementError, PlacementRequest};
 use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
@@ -205,7 +206,11 @@ impl Coordinator {
             policy: &policy,
             shape: StripeShape { coding: policy.coding, data: policy.coding.data },
             key: 0,
-            chunk_bytes: u64::from(policy.chunk_size),
+            chunk_bytes: if is_planted(Mutant::NeverLooksAtRoom) {
+                0
+            } else {
+                u64::from(policy.chunk_size)
+            },
             excluded: &BTreeSet::new(),
             allow_unsafe: self.settings.allow_unsafe,
             is_strict: false,

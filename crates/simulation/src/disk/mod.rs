@@ -172,6 +172,13 @@ impl MemoryDisk {
         self.state().tree.used()
     }
 
+    /// Bytes that still fit.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        let state = self.state();
+        state.capacity.saturating_sub(state.tree.used())
+    }
+
     /// While set, every call fails with an I/O error.
     pub fn set_dead(&self, is_dead: bool) {
         self.state().is_dead = is_dead;

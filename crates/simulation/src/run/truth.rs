@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, Word};
 use dfs_core::id::{Handle, NodeIndex};
+use dfs_core::policy::ParitySpec;
 
 use super::state::Run;
 use crate::cluster::COORDINATOR;
@@ -22,6 +23,9 @@ const VOLUME_TIME_MAX_MS: u64 = 2 * 3_000 + 2_000;
 /// A ledger that is gone is known after the same, where no slow disk holds up
 /// the look.
 const LEDGER_TIME_MAX_MS: u64 = VOLUME_TIME_MAX_MS + 12_000;
+/// A full node is known after the same, and a start, which says nothing of
+/// room for the offline time.
+const FULL_TIME_MAX_MS: u64 = VOLUME_TIME_MAX_MS + 12_000;
 /// A node that is dead, frozen or cut off is known after the offline time.
 const NODE_TIME_MAX_MS: u64 = 12_000 + 3_000;
 /// A copy that is missing is known after a heartbeat, a survey, and the time
@@ -55,6 +59,8 @@ enum Wrong {
     NoVolume,
     /// Its volume can only be read.
     ReadOnly,
+    /// It has no room for a chunk, and no stripe can do without it.
+    Full,
     /// The coordinator's ledger is gone from its path.
     NoLedger,
 }
@@ -75,6 +81,7 @@ impl Run<'_> {
                 let time_max_ms = match wrong {
                     Wrong::Silent => NODE_TIME_MAX_MS,
                     Wrong::NoVolume | Wrong::ReadOnly => VOLUME_TIME_MAX_MS,
+                    Wrong::Full => FULL_TIME_MAX_MS,
                     Wrong::NoLedger => LEDGER_TIME_MAX_MS,
                 };
                 now_ms - **since_ms > time_max_ms * factor
@@ -141,7 +148,9 @@ impl Run<'_> {
 
     fn look_at_nodes(&self, truth: &mut Truth, now_ms: u64) {
         let mut found = BTreeSet::new();
-        for name in self.cluster.node_names() {
+        let names = self.cluster.node_names();
+        let needs_all = self.stripe_width() == Some(names.len());
+        for name in names {
             let host = self.world.host(&name);
             let wrong = if !host.is_up() || host.is_paused() {
                 Wrong::Silent
@@ -149,6 +158,8 @@ impl Run<'_> {
                 Wrong::NoVolume
             } else if host.disk().is_read_only() {
                 Wrong::ReadOnly
+            } else if needs_all && host.disk().free() < self.scenario.cluster.chunk_size.0 {
+                Wrong::Full
             } else {
                 continue;
             };
@@ -160,6 +171,19 @@ impl Run<'_> {
         truth.wrong.retain(|known, _| found.contains(known));
         for wrong in found {
             truth.wrong.entry(wrong).or_insert(now_ms);
+        }
+    }
+
+    /// The nodes that a whole stripe needs, where that is plain: each copy and
+    /// each chunk of a code without copies has one of its own.
+    fn stripe_width(&self) -> Option<usize> {
+        let cluster = &self.scenario.cluster;
+        match (cluster.replication, cluster.parity) {
+            (copies, ParitySpec::None) => Some(usize::from(copies)),
+            (1, ParitySpec::ReedSolomon { data, parity }) => {
+                Some(usize::from(data) + usize::from(parity))
+            }
+            _ => None,
         }
     }
 
