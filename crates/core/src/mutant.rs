@@ -86,6 +86,8 @@ pub enum Mutant {
     SendsAnewInTheEnd,
     /// A put waits long for a slow copy that its stripe can do without.
     WaitsForWhatItCanDoWithout,
+    /// A node that several streams share is taken for a slow one.
+    BlamesSharedLines,
     /// A node that cannot be connected to counts as well.
     NeverCallsBack,
     /// A copy that nothing names is deleted after the grace, however seldom its
@@ -155,6 +157,7 @@ impl Mutant {
         Self::NeverSetsAside,
         Self::SendsAnewInTheEnd,
         Self::WaitsForWhatItCanDoWithout,
+        Self::BlamesSharedLines,
         Self::NeverCallsBack,
         Self::TrustOwnDigest,
         Self::StopAtClosedFile,

@@ -20,8 +20,8 @@ use dfs_simulation::oracle::sample_bytes;
 use tokio::time::Instant;
 
 const MIB: usize = 1 << 20;
-/// What a frame of 1 MiB takes over a link of 20 Mbit/s.
-const SLOW_FRAME_US: u64 = 420_000;
+/// 20 Mbit/s.
+const SLOW_BYTES_PER_S: u64 = 2_500_000;
 
 /// A cluster that repairs nothing while a test looks.
 fn settings(nodes: usize, replication: u8, parity: ParitySpec, chunk: usize) -> ClusterSettings {
@@ -35,19 +35,19 @@ fn reed_solomon(data: u8, parity: u8) -> ParitySpec {
     ParitySpec::ReedSolomon { data, parity }
 }
 
-/// What a frame of 1 MiB takes over a link of 400 Mbit/s.
-const USUAL_FRAME_US: u64 = 21_000;
+/// 400 Mbit/s.
+const USUAL_BYTES_PER_S: u64 = 50_000_000;
 
 /// Slows what goes between a node and the client down to 20 Mbit/s.
 fn slow_down(net: &Net, node: &str) {
-    set_frame_us(net, node, SLOW_FRAME_US);
+    set_rate(net, node, SLOW_BYTES_PER_S);
 }
 
-/// Sets what a frame takes between a node and the client.
-fn set_frame_us(net: &Net, node: &str, latency_us: u64) {
+/// Sets how many bytes a second go between a node and the client.
+fn set_rate(net: &Net, node: &str, bytes_per_second: u64) {
     for (from, to) in [(node, CLIENT), (CLIENT, node)] {
         let link = net.link(from, to);
-        net.set_link(from, to, Link { latency_us, ..link });
+        net.set_link(from, to, Link { bytes_per_second, ..link });
     }
 }
 
@@ -188,7 +188,7 @@ fn time_of_a_put_over_usual_links(
         let cluster = Cluster::start(world, settings(5, replication, parity, 64 * MIB)).await;
         let bytes = sample_bytes(8, 256 * MIB);
         for node in ["n1", "n2", "n3", "n4", "n5"] {
-            set_frame_us(world.net(), node, USUAL_FRAME_US);
+            set_rate(world.net(), node, USUAL_BYTES_PER_S);
         }
         if let Some(slow) = slow {
             slow_down(world.net(), slow);
@@ -210,7 +210,26 @@ fn a_copy_that_is_set_aside_is_sent_anew_while_the_others_go_on() {
     assert!(slow < usual * 2 + Duration::from_millis(500), "{slow:?} against {usual:?}");
     let _planted = plant(Mutant::SendsAnewInTheEnd);
     let (late, _) = time_of_a_put_over_usual_links(2, ParitySpec::None, Some("n2"));
-    assert!(late > slow + Duration::from_millis(500), "the bug is not found: {late:?}, {slow:?}");
+    assert!(late > slow + Duration::from_millis(300), "the bug is not found: {late:?}, {slow:?}");
+}
+
+#[test]
+fn a_node_that_takes_all_the_waits_of_its_stripe_is_no_slow_node() {
+    // Its peers have faster links, and are paced by it: they never wait.
+    let replaced = || {
+        let mut replaced = 0;
+        World::run(9, async |world| {
+            let cluster = Cluster::start(world, settings(5, 2, ParitySpec::None, 64 * MIB)).await;
+            set_rate(world.net(), "n2", USUAL_BYTES_PER_S / 3);
+            let bytes = sample_bytes(9, 256 * MIB);
+            let summary = cluster.put_with(seekable(&bytes), options("a")).await.expect("put");
+            replaced = summary.replaced.len();
+        });
+        replaced
+    };
+    assert_eq!(replaced(), 0);
+    let _planted = plant(Mutant::BlamesSharedLines);
+    assert!(replaced() > 0, "the bug is not found");
 }
 
 #[test]

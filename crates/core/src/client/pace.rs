@@ -9,13 +9,14 @@
 //! one (`dfs.client.block.write.replace-datanode-on-failure`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::api::{Met, NodeReport};
 use crate::id::NodeId;
+use crate::mutant::{Mutant, is_planted};
 
 /// Measurements are halved whenever they are of more bytes than this, so that
 /// recent ones count most.
@@ -28,8 +29,9 @@ const WAITED_MIN: Duration = Duration::from_millis(400);
 /// A node is slow when a byte takes so many times as long as with the others.
 const SLOW_FACTOR: u64 = 6;
 /// The others count as at least so slow: differences between fast nodes are
-/// noise.
-const PEERS_COST_MIN_US: u64 = 10_000;
+/// noise, and of a node whose stream waits for a slower one in the same stripe
+/// nothing is known but that it is not the slowest.
+const PEERS_COST_MIN_US: u64 = 20_000;
 /// A measurement this old says nothing any more: the node is tried again.
 const RECENT: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,25 @@ pub(super) struct Paces {
     paces: Mutex<BTreeMap<(Way, NodeId), Pace>>,
     /// Nodes that the coordinator was told are slow, and when.
     told: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Streams that are open to nodes now, which share their lines.
+    writing: Mutex<BTreeMap<NodeId, u32>>,
+}
+
+/// A stream to a node that counts as open until it is dropped.
+#[derive(Debug)]
+pub(super) struct Writing {
+    paces: Arc<Paces>,
+    node: NodeId,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        let mut writing = self.paces.writing();
+        if let Some(streams) = writing.get_mut(&self.node) {
+            *streams = streams.saturating_sub(1);
+        }
+        writing.retain(|_, streams| *streams > 0);
+    }
 }
 
 /// Bytes of one node, and how long they were waited for.
@@ -83,6 +104,38 @@ impl Pace {
 }
 
 impl Paces {
+    /// Notes that a stream to `node` is open.
+    pub(super) fn write_to(self: &Arc<Self>, node: &NodeId) -> Writing {
+        *self.writing().entry(node.clone()).or_default() += 1;
+        Writing { paces: self.clone(), node: node.clone() }
+    }
+
+    /// Notes that a stream to `node` waited so long for `bytes`. Several
+    /// streams to one node share its line.
+    pub(super) fn note_written(&self, node: &NodeId, bytes: usize, waited: Duration) {
+        self.note(Way::Write, node, bytes, waited / self.streams(node));
+    }
+
+    /// Returns how long a stream takes for `bytes` to a node that is as fast
+    /// as the others, and has as many streams as `node`; `None` while nothing
+    /// is known of the others.
+    pub(super) fn expected_write(&self, node: &NodeId, bytes: usize) -> Option<Duration> {
+        let cost_us = self.peers_cost_us(Way::Write, node)?;
+        let cost_us = match is_planted(Mutant::BlamesSharedLines) {
+            true => cost_us,
+            false => cost_us.max(PEERS_COST_MIN_US) * u64::from(self.streams(node)),
+        };
+        Some(duration_of(cost_us, bytes))
+    }
+
+    fn streams(&self, node: &NodeId) -> u32 {
+        self.writing().get(node).copied().unwrap_or(1).max(1)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, BTreeMap<NodeId, u32>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that `bytes` of a node were waited for, so long.
     pub(super) fn note(&self, way: Way, node: &NodeId, bytes: usize, waited: Duration) {
         let mut paces = self.paces();
@@ -103,9 +156,7 @@ impl Paces {
     /// Returns how long `bytes` take with the nodes other than `node`; `None`
     /// while nothing is known of them.
     pub(super) fn expected(&self, way: Way, node: &NodeId, bytes: usize) -> Option<Duration> {
-        let cost_us = self.peers_cost_us(way, node)?;
-        let us = u128::from(cost_us) * bytes.max(CALL_BYTES) as u128 / u128::from(MIB);
-        Some(Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX)))
+        Some(duration_of(self.peers_cost_us(way, node)?, bytes))
     }
 
     /// Returns whether the node is much slower than the others; `None` while
@@ -166,6 +217,12 @@ impl Paces {
     }
 }
 
+/// How long `bytes` take where a MiB takes `cost_us`.
+fn duration_of(cost_us: u64, bytes: usize) -> Duration {
+    let us = u128::from(cost_us) * bytes.max(CALL_BYTES) as u128 / u128::from(MIB);
+    Duration::from_micros(u64::try_from(us).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,8 +268,28 @@ mod tests {
         note(&paces, "b", 3, 1);
         note(&paces, "c", 3, 50);
         assert!(!paces.is_slow(Way::Read, &node("c")));
-        note(&paces, "c", 9, 100);
+        note(&paces, "c", 9, 200);
         assert!(paces.is_slow(Way::Read, &node("c")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_to_one_node_share_its_line() {
+        let paces = Arc::new(Paces::default());
+        let ms = Duration::from_millis;
+        paces.note_written(&node("b"), 4 * FRAME, Duration::ZERO);
+        assert_eq!(paces.expected_write(&node("a"), FRAME), Some(ms(20)));
+        let open = [paces.write_to(&node("a")), paces.write_to(&node("a"))];
+        assert_eq!(paces.expected_write(&node("a"), FRAME), Some(ms(40)));
+        assert_eq!(paces.expected_write(&node("c"), FRAME), Some(ms(20)));
+        for _ in 0..4 {
+            paces.note_written(&node("a"), FRAME, ms(200));
+        }
+        assert!(!paces.is_slow(Way::Write, &node("a")), "each of two streams waits for both");
+        drop(open);
+        for _ in 0..9 {
+            paces.note_written(&node("a"), FRAME, ms(200));
+        }
+        assert!(paces.is_slow(Way::Write, &node("a")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ use crate::api::{
     Error, Kind, Result, StripePlacement, Target, WRITE_RENEWAL_INTERVAL, WriteHeader, WritePart,
     WriteStream,
 };
-use crate::client::pace::Way;
+use crate::client::pace::{Way, Writing};
 use crate::data::chunk::ChunkSeal;
 use crate::env::Env;
 use crate::id::{Handle, NodeId};
@@ -313,6 +313,8 @@ struct CopyWriter {
     /// How long this stream was waited for, and what its peers would take.
     waited: Duration,
     expected: Duration,
+    /// Counts it among the streams to its node.
+    _writing: Writing,
 }
 
 impl CopyWriter {
@@ -349,6 +351,7 @@ impl CopyWriter {
             planned,
             waited: Duration::ZERO,
             expected: Duration::ZERO,
+            _writing: upload.client.paces.write_to(&target.node),
         }
     }
 
@@ -359,7 +362,7 @@ impl CopyWriter {
             WritePart::Waiting | WritePart::Seal(_) => 0,
         };
         let paces = &upload.client.paces;
-        let expected = paces.expected(Way::Write, &self.node, bytes);
+        let expected = paces.expected_write(&self.node, bytes);
         let started = Instant::now();
         let mut sending = pin!(parts.send(part));
         loop {
@@ -405,7 +408,7 @@ impl CopyWriter {
         let waited = started.elapsed();
         self.waited += waited;
         self.expected += expected.unwrap_or(waited);
-        paces.note(Way::Write, &self.node, bytes, waited);
+        paces.note_written(&self.node, bytes, waited);
     }
 
     /// How long the stream may take now, for a part that takes its peers
@@ -439,7 +442,7 @@ impl CopyWriter {
     }
 
     async fn answer(self, within: Duration) -> Result<()> {
-        let Self { node, parts, answer, given_up, .. } = self;
+        let Self { node, parts, answer, given_up, _writing, .. } = self;
         drop(parts);
         if let Some(error) = given_up {
             return Err(error);
