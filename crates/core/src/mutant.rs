@@ -120,7 +120,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,

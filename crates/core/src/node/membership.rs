@@ -431,9 +431,9 @@ fn check_address(address: &str) -> Result<()> {
 
 /// Checks that the folder is still the node's own. A mount point whose volume
 /// is gone must not be made into a folder of this node, an empty one; an
-/// identity that is damaged is written anew.
+/// identity that is there and damaged, or cannot be read, is written anew.
 fn check_folder(disk: &dyn Disk, identity: &Identity) -> Result<()> {
-    if Identity::is_still(disk, identity.folder) {
+    if Identity::is_still(disk, identity.folder) || Identity::is_lost(disk) {
         return Ok(());
     }
     let text = format!(

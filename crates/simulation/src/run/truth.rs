@@ -204,6 +204,13 @@ impl Run<'_> {
             let is_there = host.is_up() && !host.is_paused() && !host.disk().is_unmounted();
             let handles = if is_there { self.held_by(name).await } else { None };
             held.insert(member.index, handles.unwrap_or_default());
+            // It may have been back between two counts, with all its copies.
+            let away = [Wrong::Silent, Wrong::NoVolume].map(|wrong| (name.to_owned(), wrong));
+            let since_ms = away.iter().filter_map(|away| truth.wrong.get(away)).max();
+            let of_it = truth.missing.iter_mut().filter(|(copy, _)| copy.0 == member.index);
+            for (_, missing_ms) in of_it {
+                *missing_ms = (*missing_ms).max(since_ms.copied().unwrap_or(0));
+            }
         }
         let (mut missing, mut unreadable) = (BTreeSet::new(), None);
         for (stripe, _) in catalog.stripes_after(None) {
