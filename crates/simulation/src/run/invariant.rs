@@ -65,12 +65,14 @@ impl Run<'_> {
 
     /// I8: a copy is deleted only when no layout has named it for the grace.
     fn see_deletions(&self, watched: &mut Watched) {
+        let deletions = self.world.net().take_deletions();
         if self.guard.borrow().is_reserved {
-            // Of two catalogs each names other chunks: see `second`.
+            // Of two catalogs each names other chunks: see `second`. Later,
+            // copies may be named that were made anew since.
             return;
         }
         let grace_ms = self.scenario.cluster.delete_grace.as_millis();
-        for deleted in self.world.net().take_deletions() {
+        for deleted in deletions {
             for handle in deleted.handles {
                 let copy = (deleted.node.clone(), handle);
                 let Some(named_ms) = watched.named_ms.get(&copy) else {
