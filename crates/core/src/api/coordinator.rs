@@ -109,16 +109,16 @@ pub struct Rescued {
     pub position: u64,
 }
 
-/// What a client found out about one node.
+/// A client's report about one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeReport {
     /// The node.
     pub node: NodeId,
-    /// What it found out.
+    /// How the node behaved towards the client.
     pub met: Met,
 }
 
-/// What a client may find out about a node.
+/// The behaviour of a node towards a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Met {
     /// The node sent or took bytes, and so did other nodes: their speeds can be

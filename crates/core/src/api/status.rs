@@ -1,5 +1,5 @@
-//! What the coordinator says of the cluster: how it is, what it stores, what
-//! repair does, and which chunks the catalog does not know.
+//! The coordinator's report on the cluster: its health, the stored data, repair,
+//! and the chunks that the catalog does not know.
 
 use super::{NodeSpace, NodeState, Promise, Stored, StripeHealth, Verdict};
 use crate::id::{ClusterId, Handle, NodeId, Run};
@@ -10,7 +10,7 @@ pub const UNKNOWN_PER_PAGE_MAX: usize = 1000;
 /// Up to so many unknown copies are counted for the status.
 pub const UNKNOWN_COUNTED_MAX: u64 = 100_000;
 
-/// What files take.
+/// The space that files take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Files.
@@ -66,7 +66,7 @@ pub struct ClusterStatus {
     pub nodes_expected: u32,
     /// The members, by name.
     pub nodes: Vec<NodeStatus>,
-    /// What all files take.
+    /// The space that all files take.
     pub usage: Usage,
     /// How the stripes are.
     pub health: StripeHealth,

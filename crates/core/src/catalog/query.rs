@@ -97,7 +97,7 @@ impl Catalog {
         rows.filter_map(|(_, stripe)| Some((stripe, &self.file_by_id(stripe.file)?.policy)))
     }
 
-    /// What all files take. Kept up to date, costs nothing.
+    /// Returns the space that all files take. It is kept up to date and costs nothing.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals

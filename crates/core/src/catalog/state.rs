@@ -34,7 +34,7 @@ pub struct Catalog {
     pub(super) clients_by_age: BTreeSet<(u64, ClientNumber)>,
 }
 
-/// What files take.
+/// The space that files take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Files.

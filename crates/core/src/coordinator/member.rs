@@ -7,14 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::reach::Reach;
 use super::role::Coordinator;
-use crate::api::{
-    CopyState, Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState, Result,
-    Target,
-};
-use crate::catalog::{Catalog, Command, MemberRecord, StripeRecord};
-use crate::health::{Health, OFFLINE_AFTER_MS, SUSPECT_AFTER_MS};
-use crate::id::{ClusterId, Handle, NodeId, NodeIndex, SessionId};
-use crate::mark::{Mark, reached};
+use crate::api::{CopyState, Error, Kind, NodeSpace, NodeState, Result, Target};
+use crate::catalog::{Catalog, MemberRecord, StripeRecord};
+use crate::health::{Health, OFFLINE_AFTER_MS};
+use crate::id::{Handle, NodeId, NodeIndex, SessionId};
 use crate::mutant::{Mutant, is_planted};
 use crate::placement::Candidate;
 use crate::policy::PlacementStrategy;
@@ -29,8 +25,6 @@ const UNNAMED_MAX: usize = 8;
 /// For how long clients' word that a node is slow counts; then it is used
 /// like others again, and the next client finds out.
 const SLOW_FOR_MS: u64 = 300_000;
-/// A capacity that differs by less than one part in this many is the same.
-const CAPACITY_CHANGE_DIVISOR: u64 = 16;
 
 /// All that is heard of the members.
 pub(super) struct Members {
@@ -120,7 +114,7 @@ impl Members {
     }
 
     /// Notes where a member listens.
-    fn note_address(&mut self, node: NodeIndex, address: &str, now_ms: u64) {
+    pub(super) fn note_address(&mut self, node: NodeIndex, address: &str, now_ms: u64) {
         let live = self.live.entry(node).or_insert_with(|| Live::new(now_ms, address));
         if live.address != address {
             address.clone_into(&mut live.address);
@@ -366,235 +360,6 @@ impl Coordinator {
         }
         Ok(())
     }
-
-    /// See [`crate::api::CoordinatorService::heartbeat`].
-    pub(super) async fn hear(&self, heartbeat: Heartbeat) -> Result<HeartbeatReply> {
-        let info = &heartbeat.info;
-        if info.cluster.is_none() && !heartbeat.joins {
-            return Err(Error::new(
-                Kind::WrongIdentity,
-                format!("node {} is in no cluster: start it with --join", info.id),
-            ));
-        }
-        let obeys_us = heartbeat.allegiance.told.run == self.context.run;
-        if !obeys_us {
-            self.check_kin(info, &heartbeat.allegiance)?;
-            if info.cluster.is_none() {
-                self.register(info, Some(heartbeat.space)).await?;
-            }
-            self.note_spoken(info);
-            self.adopt_soon(info.address.clone());
-            if !self.is_unadoptable(info) {
-                return Ok(self.reply(0, None));
-            }
-        }
-        let index = self.register(info, Some(heartbeat.space)).await?;
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        let members = &mut state.members;
-        let Some(live) = members.live.get_mut(&index) else {
-            return Err(Error::new(Kind::Unavailable, "the member was just removed".to_owned()));
-        };
-        live.health.heard(now_ms, info.session);
-        live.session = Some(info.session);
-        live.space = heartbeat.space;
-        live.version.clone_from(&info.version);
-        live.health.volume_is_gone(heartbeat.is_volume_gone, now_ms);
-        live.trouble.clone_from(&heartbeat.trouble);
-        live.refuses.clone_from(&heartbeat.refuses);
-        if obeys_us {
-            live.unadoptable = None;
-        }
-        let changes = heartbeat.changes.as_ref();
-        let (session, digest) = (info.session, &heartbeat.digest);
-        let known_version = members.presence.hear(index, session, digest, changes, now_ms);
-        live.wants_inventory = known_version.is_none();
-        drop(state);
-        if !obeys_us {
-            return Ok(self.reply(0, known_version));
-        }
-        let (answer, confirmed_ms) = self.renew_lease(index, session, heartbeat.confirms);
-        {
-            let mut state = self.state();
-            let members = &mut state.members;
-            let is_current = members.presence.is_current(index, digest);
-            if let Some(live) = members.live.get_mut(&index).filter(|_| is_current) {
-                live.told_ms = live.told_ms.max(confirmed_ms);
-            }
-        }
-        Ok(self.reply(answer, known_version))
-    }
-
-    /// True for a member that answers and cannot note that it is adopted. It
-    /// grants no lease and heeds no order, but readers may read what it holds.
-    fn is_unadoptable(&self, info: &NodeInfo) -> bool {
-        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
-        let Some(member) = known.filter(|member| member.folder == info.folder) else {
-            return false;
-        };
-        let state = self.state();
-        state.members.get(member.index).is_some_and(|live| live.unadoptable.is_some())
-    }
-
-    /// Notes that a member speaks that was not adopted yet.
-    fn note_spoken(&self, info: &NodeInfo) {
-        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
-        let Some(member) = known.filter(|member| member.folder == info.folder) else { return };
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        if let Some(live) = state.members.live.get_mut(&member.index) {
-            live.reach.note_spoken(now_ms, info.session);
-            if live.reach.cut_off().is_some() {
-                live.health.heard(now_ms, info.session);
-            }
-        }
-    }
-
-    fn reply(&self, answer: u64, known_version: Option<u64>) -> HeartbeatReply {
-        HeartbeatReply {
-            context: self.context,
-            known_version,
-            answer,
-            position: self.door.position(),
-            numbers_end: self.numbers_end(),
-        }
-    }
-
-    /// The first number that was not set aside yet.
-    pub(super) fn numbers_end(&self) -> u64 {
-        self.door.peek(|catalog| catalog.cluster().map_or(0, |cluster| cluster.next_number))
-    }
-
-    /// Makes sure that the catalog knows a node as it is now.
-    pub(super) async fn register(
-        &self,
-        info: &NodeInfo,
-        space: Option<NodeSpace>,
-    ) -> Result<NodeIndex> {
-        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
-        if let Some(member) = &known {
-            self.check_not_doubled(member, info)?;
-        }
-        let capacity = match (&known, space) {
-            (Some(member), Some(space)) if is_close(member.capacity, space.total) => {
-                member.capacity
-            }
-            (_, Some(space)) => space.total,
-            (Some(member), None) => member.capacity,
-            (None, None) => 0,
-        };
-        let is_known = known.as_ref().filter(|member| {
-            member.folder == info.folder
-                && member.address == info.address
-                && member.zone == info.zone
-                && member.capacity == capacity
-        });
-        if let Some(member) = is_known {
-            // Whoever told the catalog may have hung up before this was noted,
-            // or is just about to note it.
-            let now_ms = self.now_ms();
-            self.state().members.note_address(member.index, &info.address, now_ms);
-            return Ok(member.index);
-        }
-        if known.is_none() {
-            // A run that does not lead its members must not find new ones to
-            // lead.
-            self.wait_to_lead().await?;
-        }
-        let command = Command::SetMember {
-            id: info.id.clone(),
-            folder: info.folder,
-            address: info.address.clone(),
-            zone: info.zone.clone(),
-            capacity,
-            replaces: info.replaces,
-        };
-        let outcome = self.door.submit(command).await;
-        if let (Err(error), Some(member)) = (&outcome, &known) {
-            self.note_refused(member.index, &error.message);
-        }
-        let index = outcome?.member.ok_or_else(|| {
-            Error::new(Kind::Internal, "the catalog gave the member no number".to_owned())
-        })?;
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        match known {
-            Some(member) if member.folder == info.folder => {}
-            Some(_) => {
-                tracing::info!(node = %info.id, "a new data folder takes the place of an old one");
-                state.members.presence.forget(index);
-            }
-            // Its answer to the hello and its first heartbeat may both be first.
-            None if state.members.get(index).is_some() => {}
-            None => tracing::info!(node = %info.id, address = %info.address, "a node joined"),
-        }
-        state.members.note_address(index, &info.address, now_ms);
-        Ok(index)
-    }
-
-    /// Refuses a second process that speaks for a member while the first one
-    /// does: a copied folder.
-    fn check_not_doubled(&self, member: &MemberRecord, info: &NodeInfo) -> Result<()> {
-        let now_ms = self.now_ms();
-        let refusal = {
-            let state = self.state();
-            let Some(live) = state.members.get(member.index) else { return Ok(()) };
-            let other = live.session.filter(|session| *session != info.session);
-            let silent_ms = live.health.heard_ms().map(|heard| now_ms.saturating_sub(heard));
-            match (other, silent_ms) {
-                (Some(_), Some(silent_ms))
-                    if !is_planted(Mutant::TakesDoubledNode)
-                        && silent_ms <= SUSPECT_AFTER_MS
-                        && live.health.state(now_ms) != NodeState::Absent
-                        && live.address != info.address =>
-                {
-                    format!(
-                        "two nodes call themselves {}: one at {} (which is heard), one at {}: stop \
-                         one of them, and give every node a data folder of its own",
-                        info.id, live.address, info.address
-                    )
-                }
-                _ => return Ok(()),
-            }
-        };
-        reached(Mark::DoubledRefused);
-        self.note_refused(member.index, &refusal);
-        Err(Error::new(Kind::WrongIdentity, refusal))
-    }
-
-    fn note_refused(&self, node: NodeIndex, reason: &str) {
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        if let Some(live) = state.members.live.get_mut(&node) {
-            if live.refused.as_ref().is_none_or(|(_, known)| known != reason) {
-                tracing::warn!(reason, "a node was refused");
-            }
-            live.refused = Some((now_ms, reason.to_owned()));
-        }
-    }
-
-    /// See [`crate::api::CoordinatorService::leave`].
-    pub(super) fn see_off(
-        &self,
-        cluster: ClusterId,
-        node: &NodeId,
-        session: SessionId,
-    ) -> Result<()> {
-        if cluster != self.context.cluster {
-            return Err(Error::new(
-                Kind::WrongIdentity,
-                format!("node {node} is of another cluster"),
-            ));
-        }
-        let index = self.door.peek(|catalog| catalog.member_by_id(node).map(|m| m.index));
-        let now_ms = self.now_ms();
-        let mut state = self.state();
-        let live = index.and_then(|index| state.members.live.get_mut(&index));
-        if let Some(live) = live.filter(|live| live.session == Some(session)) {
-            live.health.left(now_ms, session);
-        }
-        Ok(())
-    }
 }
 
 /// Why a node cannot be written to, for messages.
@@ -616,8 +381,4 @@ fn note(live: &Live, now_ms: u64) -> Option<String> {
         }
         (NodeState::CutOff, gone) => Some(format!("cut-off for {}", since(gone.unwrap_or(0)))),
     }
-}
-
-fn is_close(one: u64, other: u64) -> bool {
-    one.abs_diff(other) <= one / CAPACITY_CHANGE_DIVISOR && (one == 0) == (other == 0)
 }

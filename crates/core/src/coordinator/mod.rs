@@ -18,6 +18,7 @@ mod adopt;
 mod chronicle;
 mod door;
 mod elder;
+mod hear;
 mod inventory;
 mod lead;
 mod member;

@@ -140,7 +140,7 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Give a file another name
     Mv(MvArgs),
-    /// What files take: logical, stored and raw
+    /// Show the space that files take: logical, stored and raw
     Du(DuArgs),
     /// The cluster on one screen
     Status(StatusArgs),

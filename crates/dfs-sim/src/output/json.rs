@@ -96,7 +96,7 @@ pub(crate) fn policy(policy: &Policy) -> Value {
     })
 }
 
-/// What files take.
+/// Returns the space that files take.
 pub(crate) fn usage(usage: &Usage) -> Value {
     json!({
         "files": usage.files,
