@@ -9,6 +9,7 @@ use dfs_core::client::{Client, ClientError, ClientSettings, Progress};
 use dfs_core::coordinator::{CoordinatorProcess, CoordinatorSettings};
 use dfs_core::id::Handle;
 use dfs_core::mutant::{Mutant, plant};
+use dfs_core::node::NodeSettings;
 use dfs_core::policy::ParitySpec;
 use dfs_core::verdict::Word;
 use dfs_simulation::World;
@@ -117,6 +118,44 @@ fn an_older_copy_that_is_put_back_changes_and_deletes_nothing() {
         assert!(cluster.get("second").await.expect("nothing was deleted") == second);
         cluster.put("third", &first).await.expect("the newest copy leads");
     });
+}
+
+/// Lets a coordinator run on an older copy of the catalog while a node comes
+/// that was told of nothing later, `n3` or a new one. Returns whether the newest
+/// copy leads when it is put back.
+fn newest_copy_leads(seed: u64, comes: &str) -> bool {
+    World::run(seed, async |world| {
+        let cluster = Cluster::start(world, settings()).await;
+        cluster.put("first", &[1; 1000]).await.expect("put");
+        let backup = copy_folder(world, &cluster, "backup", 5001);
+        cluster.host("n3").kill();
+        cluster.start_coordinator().await;
+        cluster.pass(20 * SECOND).await;
+        cluster.put("second", &[2; 1000]).await.expect("two of three lead");
+        cluster.pass(10 * SECOND).await;
+        let newer = copy_folder(world, &cluster, "newer", 5002);
+        cluster.host(COORDINATOR).disk().copy_from(backup.disk());
+        if comes == "n4" {
+            cluster.add_joining_node();
+        }
+        // The coordinator calls it, and it joins nobody.
+        let called = NodeSettings { join: None, ..cluster.node_settings(comes) };
+        cluster.try_start_node(comes, called).await.expect("it starts");
+        cluster.start_coordinator().await;
+        cluster.pass(MINUTE).await;
+        assert!(cluster.status().await.makes_no_changes.is_some(), "it is the older one");
+        cluster.host(COORDINATOR).kill();
+        cluster.host(COORDINATOR).disk().copy_from(newer.disk());
+        cluster.start_coordinator().await;
+        cluster.pass(20 * SECOND).await;
+        cluster.put("third", &[3; 1000]).await.is_ok() && cluster.get("second").await.is_ok()
+    })
+}
+
+#[test]
+fn an_older_copy_adopts_no_node_that_was_told_of_nothing_later() {
+    assert!(newest_copy_leads(322, "n3"), "a member that was away");
+    assert!(newest_copy_leads(323, "n4"), "a fresh node that is named");
 }
 
 #[test]

@@ -4,12 +4,18 @@
 //! that run's catalog was. A node that was told of a later catalog than this
 //! one proves that this one is an older copy. Then nothing is changed and
 //! nothing is deleted here, until an operator decides.
+//!
+//! A node that an older copy has adopted looks, to the newest catalog, like the
+//! proof of a newer one. So a run adopts its first node only once more than
+//! half of its members have said what they were told, and a node that is no
+//! member yet only while it leads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::lead::Hindrance;
 use super::role::Coordinator;
@@ -22,11 +28,17 @@ use crate::units::Span;
 
 /// How long a hello or an adoption may take.
 const ADOPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The pause before a node is asked again that is leased to another run.
+/// The pause before a node is asked again that is leased to another run, or
+/// that is too early to adopt.
 const LEASED_PAUSE: Duration = Duration::from_millis(500);
 /// After this time, a lease of another run was renewed since it was first
 /// seen.
 const RENEWED_AFTER_MS: u64 = LEASE_MS + DRIFT_MS_MAX + 1_000;
+/// How long an adoption waits for the answers of other members.
+const KIN_WAIT_MAX: Duration = Duration::from_secs(1);
+/// After this time since the start, members are adopted though half of them or
+/// more have not answered: readers have to know what they hold.
+const KIN_PATIENCE_MS: u64 = 10_000;
 
 /// Why a node was not adopted.
 enum NotAdopted {
@@ -36,6 +48,8 @@ enum NotAdopted {
     Unable(Error),
     /// It is leased to another run.
     Leased(Box<Allegiance>),
+    /// This run may be one on an older copy of the catalog.
+    TooEarly,
 }
 
 /// What is remembered of nodes that were not adopted.
@@ -77,6 +91,7 @@ impl Coordinator {
                             return reason;
                         }
                     }
+                    Err(NotAdopted::TooEarly) => pause = pause.min(LEASED_PAUSE),
                 }
             }
             tokio::time::sleep(pause).await;
@@ -130,7 +145,7 @@ impl Coordinator {
                 self.note_adoption(address, None);
                 self.note_unadoptable(address, error);
             }
-            Err(NotAdopted::Leased(_)) => {}
+            Err(NotAdopted::Leased(_) | NotAdopted::TooEarly) => {}
         }
         outcome
     }
@@ -149,6 +164,9 @@ impl Coordinator {
             return Err(NotAdopted::Leased(Box::new(allegiance)));
         }
         self.check_kin(&info, &allegiance).map_err(NotAdopted::Failed)?;
+        if !self.may_adopt(&info).await {
+            return Err(NotAdopted::TooEarly);
+        }
         loop {
             let run = self.next_run_for(present);
             let has_ended = self.ended_run == Some(present);
@@ -176,6 +194,18 @@ impl Coordinator {
             }
             present = run;
         }
+    }
+
+    /// True when this run may adopt a node that was told of no later catalog:
+    /// a member once no other is likely to have been told of one, a node that
+    /// is new here while this run leads.
+    async fn may_adopt(&self, info: &NodeInfo) -> bool {
+        if self.door.peek(|catalog| catalog.member_by_id(&info.id).is_none()) {
+            return self.leads();
+        }
+        self.note_kin(&info.id);
+        let is_known = timeout(KIN_WAIT_MAX, self.kin_is_known()).await.is_ok();
+        self.lead.hindrance().is_none() && (is_known || self.now_ms() >= KIN_PATIENCE_MS)
     }
 
     /// Notes that the disk of the node at `address` keeps it from being adopted.
@@ -285,7 +315,7 @@ impl Reported {
 }
 
 pub(super) async fn in_time<T>(address: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(ADOPT_TIMEOUT, call).await.unwrap_or_else(|_| {
+    timeout(ADOPT_TIMEOUT, call).await.unwrap_or_else(|_| {
         Err(Error::new(Kind::Unavailable, format!("the node at {address} does not answer")))
     })
 }

@@ -47,6 +47,8 @@ struct State {
     is_stopping: bool,
     /// Addresses that are being adopted.
     adopting: BTreeSet<String>,
+    /// Members that said what they were told, which was no later catalog.
+    kin: BTreeSet<NodeId>,
 }
 
 /// The lease of one node.
@@ -175,6 +177,35 @@ impl Coordinator {
             self.lead.has_led.store(true, Ordering::Relaxed);
         }
         self.lead.changed.notify_waiters();
+    }
+
+    /// Notes that a member was told of no later catalog.
+    pub(super) fn note_kin(&self, node: &NodeId) {
+        self.lead.state().kin.insert(node.clone());
+        self.lead.changed.notify_waiters();
+    }
+
+    /// Returns once as many members were told of no later catalog as a run
+    /// needs to lead. A later run that acknowledged a change was known to one
+    /// of them at least.
+    pub(super) async fn kin_is_known(&self) {
+        loop {
+            let changed = self.lead.changed.notified();
+            let is_known = {
+                let state = self.lead.state();
+                self.door.peek(|catalog| {
+                    let counted = catalog.members().filter(|member| self.counts(&member.id));
+                    let is_kin = |id| if state.kin.contains(id) { u64::MAX } else { 0 };
+                    let kin: Vec<(&NodeId, u64)> =
+                        counted.map(|member| (&member.id, is_kin(&member.id))).collect();
+                    leads_until(&kin) == u64::MAX
+                })
+            };
+            if is_known {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Whether a member counts for the majority.
