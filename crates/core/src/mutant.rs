@@ -80,6 +80,8 @@ pub enum Mutant {
     LayoutBeforeProof,
     /// A read is hedged until its first frame only.
     HedgeFirstFrameOnly,
+    /// A reader passes copies over whose node missed heartbeats.
+    NeverReadsSuspects,
     /// A put never sets a copy aside that lags behind.
     NeverSetsAside,
     /// A copy that was set aside is sent anew only when its stripe has ended.
@@ -120,7 +122,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -154,6 +156,7 @@ impl Mutant {
         Self::StrictIsNotStrict,
         Self::LayoutBeforeProof,
         Self::HedgeFirstFrameOnly,
+        Self::NeverReadsSuspects,
         Self::NeverSetsAside,
         Self::SendsAnewInTheEnd,
         Self::WaitsForWhatItCanDoWithout,

@@ -34,6 +34,17 @@ const LARGE_BYTES: (u64, u64) = (7 << 20, 8 << 20);
 const SLOW_ONLY_TIMES: u64 = 4;
 /// See [`SLOW_ONLY_TIMES`].
 const SLOW_ONLY_MS: u64 = 30_000;
+/// Of so many seeds, one has single copies, and nothing wrong but nodes that
+/// the coordinator does not hear: whether and how soon clients read them is
+/// looked at there.
+const UNHEARD_ONE_OF: u64 = 20;
+/// So often some nodes are not heard then, each time for so long. They are
+/// suspect for six seconds of it.
+const UNHEARD_TIMES: u64 = 4;
+/// See [`UNHEARD_TIMES`].
+const UNHEARD_MS: u64 = 20_000;
+/// The time from one of them to the next: all is well again in between.
+const UNHEARD_EVERY_MS: u64 = 40_000;
 /// Of so many seeds, one has data folders on wrong machines.
 const FOLDERS_ONE_OF: u64 = 5;
 /// Of so many seeds, one has clients that change the same few files at once
@@ -78,6 +89,7 @@ pub fn scenario(seed: u64) -> Scenario {
     later_faults(seed, &mut scenario);
     displaced_folders(seed, &mut scenario);
     contend(seed, &mut scenario);
+    unheard_nodes(seed, &mut scenario);
     slow_node(seed, &mut scenario);
     scenario
 }
@@ -302,6 +314,42 @@ fn displaced_folders(seed: u64, scenario: &mut Scenario) {
     fault.lasts = Some(Span::from_millis(10_000 + rng.below(40_000)));
     scenario.faults.push(fault);
     scenario.faults.sort_by_key(|fault| fault.at);
+}
+
+/// Heartbeats of some nodes are lost, and nothing else goes wrong. Chunks have
+/// one copy, so that there is no other node to read them from.
+fn unheard_nodes(seed: u64, scenario: &mut Scenario) {
+    let mut rng = Rng::derive(seed, "nodes that are not heard");
+    if !rng.chance(1, UNHEARD_ONE_OF) {
+        return;
+    }
+    scenario.beyond_tolerance = false;
+    scenario.hard.retain(|place| place == SMALL_LIMITS);
+    scenario.lasts = Span::from_millis(UNHEARD_TIMES * UNHEARD_EVERY_MS);
+    (scenario.cluster.replication, scenario.cluster.parity) = (1, ParitySpec::None);
+    scenario.cluster.clients = 2;
+    scenario.workload = Some(Workload {
+        stored_before: 6,
+        ops: 240,
+        every: Span::from_secs(1),
+        names: 6,
+        size_min: ByteSize(0),
+        size_max: ByteSize(500 << 10),
+        weights: Weights { get: 18, get_range: 9, ..Weights::default() },
+    });
+    let nodes = scenario.cluster.nodes as u64;
+    let cuts = (0..UNHEARD_TIMES).map(|number| {
+        let mut cut = fault(&mut rng, FaultKind::Cut, scenario);
+        cut.host = match rng.chance(1, 3) {
+            true => "all".to_owned(),
+            false => format!("n{}", 1 + rng.below(nodes)),
+        };
+        crate::cluster::COORDINATOR.clone_into(&mut cut.to);
+        cut.at = Span::from_millis(number * UNHEARD_EVERY_MS);
+        cut.lasts = Some(Span::from_millis(UNHEARD_MS));
+        cut
+    });
+    scenario.faults = cuts.collect();
 }
 
 /// A slow node beside what else goes wrong, or alone with large files.

@@ -13,7 +13,6 @@ use dfs_core::mark::{Mark, reached};
 use dfs_core::units::{ByteSize, Span};
 use futures_util::{StreamExt, stream};
 
-use super::hard::SMALL_LIMITS;
 use super::state::{Run, client_name};
 use crate::cluster::{COORDINATOR, MemorySink, file_name, options, seekable};
 use crate::history::{Allowed, Begun, Moment, Outcome, Version};
@@ -24,11 +23,6 @@ use crate::scenario::{Act, Op, name_before};
 
 /// No call of a client may take longer, whatever happens.
 const CALL_TIME_MAX: Duration = Duration::from_secs(900);
-/// How long a read may take where nothing is wrong but one slow node.
-const READ_TIME_MAX: Duration = Duration::from_secs(4);
-/// The same for a put. One that knows no other node's pace waits for 8 s
-/// until a write that stands still counts as failed.
-const PUT_TIME_MAX: Duration = Duration::from_secs(12);
 /// The file that is stored when all is over.
 const PUT_AT_THE_END: &str = "at-the-end";
 /// How often that is tried: where life is hard, a put may fail by chance.
@@ -102,36 +96,19 @@ impl Run<'_> {
                 Act::List => self.list(&host).await,
             }
         };
-        let slow_since = self.guard.borrow().only_one_is_slow();
+        let before = self.guard.borrow().only_trouble();
         let began = tokio::time::Instant::now();
         let ended = tokio::time::timeout(CALL_TIME_MAX, acting).await;
-        if slow_since.is_some() && slow_since == self.guard.borrow().only_one_is_slow() {
-            self.check_time(op, began.elapsed());
+        if let Some((only, _)) = before
+            && before == self.guard.borrow().only_trouble()
+        {
+            self.check_time(op, only, began.elapsed());
         }
         if ended.is_err() {
             let text = format!("a {} of {} hangs for {CALL_TIME_MAX:?}", op.act.name(), op.name);
             self.violates("L1", text);
         }
         self.note_op_steps(from);
-    }
-
-    /// L4: where nothing is wrong but one slow node, a client goes around it.
-    fn check_time(&self, op: &Op, took: Duration) {
-        let is_free = self.scenario.hard.iter().all(|place| place == SMALL_LIMITS);
-        let time_max = match op.act {
-            Act::Put | Act::Replace => PUT_TIME_MAX,
-            _ => READ_TIME_MAX,
-        };
-        let is_put = matches!(op.act, Act::Put | Act::Replace);
-        // Where every node is needed, the slow one is. A node that was slow
-        // counts as that for a while.
-        let slow = self.guard.borrow().ever_slow.len();
-        let can_go_around = !is_put || self.scenario.cluster.spares(slow);
-        if is_free && can_go_around && took > time_max {
-            let (act, name) = (op.act.name(), &op.name);
-            let text = format!("a {act} of {name} took {took:?}, and only one node is slow");
-            self.violates("L4", text);
-        }
     }
 
     /// The machine of a client, which runs.

@@ -10,6 +10,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// All that is wrong, where that must not hold a client up for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Only {
+    /// One node is slow.
+    OneIsSlow,
+    /// The coordinator does not hear some nodes, and clients reach them.
+    SomeAreUnheard,
+}
+
 /// The state of the cluster as its faults make it.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
@@ -33,6 +42,9 @@ pub(super) struct Guard {
     slow: BTreeMap<String, u32>,
     /// Nodes whose links ever were.
     pub(super) ever_slow: BTreeSet<String>,
+    /// While the coordinator does not hear some nodes, which was the only
+    /// trouble when it began: the number of that trouble.
+    unheard: Option<u64>,
     /// Whether there were such since all was well last.
     is_disturbed: bool,
     /// Whether damage was done, or shown to a reader, since all was well last.
@@ -69,7 +81,8 @@ impl Guard {
     /// Whether every file that was stored with all its copies can be read, by
     /// the policy's promise.
     pub(super) fn promises_reads(&self) -> bool {
-        !self.is_disturbed && self.touched.len() <= self.tolerance
+        let all_answer = self.unheard == Some(self.troubles);
+        all_answer || !self.is_disturbed && self.touched.len() <= self.tolerance
     }
 
     /// How often anything went wrong.
@@ -84,12 +97,16 @@ impl Guard {
         is_well.then_some(self.troubles)
     }
 
-    /// While nothing is wrong but one slow node, and nothing has yet to heal:
-    /// how often anything went wrong before.
-    pub(super) fn only_one_is_slow(&self) -> Option<u64> {
+    /// Returns the only trouble, where there is one that must not hold a
+    /// client up for long, and how often anything went wrong before. Two looks
+    /// that return the same saw the same trouble.
+    pub(super) fn only_trouble(&self) -> Option<(Only, u64)> {
+        if self.unheard == Some(self.troubles) {
+            return Some((Only::SomeAreUnheard, self.troubles));
+        }
         let is_else_well = self.away.is_empty() && self.others == 0 && !self.is_disturbed;
-        let is_so = is_else_well && self.touched.is_empty() && self.slow.len() == 1;
-        is_so.then_some(self.troubles)
+        let is_slow = is_else_well && self.touched.is_empty() && self.slow.len() == 1;
+        is_slow.then_some((Only::OneIsSlow, self.troubles))
     }
 
     /// A node becomes slow.
@@ -118,8 +135,16 @@ impl Guard {
         }
     }
 
+    /// The coordinator does not hear these nodes any more. Clients reach them.
+    pub(super) fn fall_silent(&mut self, nodes: &[String]) {
+        let was_well = self.all_well_since().is_some();
+        self.leave(nodes);
+        self.unheard = was_well.then_some(self.troubles);
+    }
+
     /// They come back.
     pub(super) fn come_back(&mut self, nodes: &[String]) {
+        self.unheard = None;
         for node in nodes {
             let faults = self.away.entry(node.clone()).or_default();
             *faults = faults.saturating_sub(1);
@@ -166,6 +191,7 @@ impl Guard {
     pub(super) fn end_all(&mut self) {
         self.away.clear();
         self.slow.clear();
+        self.unheard = None;
         self.others = 0;
     }
 }

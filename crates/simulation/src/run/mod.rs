@@ -3,6 +3,7 @@
 //! everything heals and is checked to the last byte.
 //!
 //! - `client`: what clients do, and whether what they see is right.
+//!   `patience`: how long that may take.
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
 //! - `second`: two coordinators on one catalog. `folder`: data folders on the
 //!   wrong machines.
@@ -22,6 +23,7 @@ mod hard;
 mod invariant;
 mod ledger;
 mod operator;
+mod patience;
 mod report;
 mod second;
 mod state;

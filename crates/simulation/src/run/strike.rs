@@ -80,7 +80,10 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
                 );
             }
             from = begin(run, number, fault);
-            run.guard.borrow_mut().leave(&nodes);
+            match is_about_hearing(fault, &hosts) {
+                true => run.guard.borrow_mut().fall_silent(&nodes),
+                false => run.guard.borrow_mut().leave(&nodes),
+            }
             pass_through(run, number, fault, &hosts).await;
             run.guard.borrow_mut().come_back(&nodes);
         }
@@ -110,6 +113,13 @@ pub(super) async fn strike(run: &Run<'_>, number: usize, fault: &Fault) {
 fn is_disk_being_filled(run: &Run<'_>, fault: &Fault, nodes: &[String]) -> bool {
     let replaced = run.replaced.borrow();
     fault.what == FaultKind::Unmount && nodes.iter().any(|node| replaced.contains(node))
+}
+
+/// True when all that the fault does is that the coordinator does not hear
+/// nodes: neither their heartbeats nor their answers.
+fn is_about_hearing(fault: &Fault, hosts: &[String]) -> bool {
+    let are_nodes = hosts.iter().all(|host| host.starts_with('n'));
+    fault.what == FaultKind::Cut && fault.to == COORDINATOR && are_nodes
 }
 
 /// What it is, for a person.

@@ -11,6 +11,7 @@ use super::map::handle_of;
 use crate::api::{CopyAt, CopyState, NodeState, StripeMap};
 use crate::data::stripe::sources_needed;
 use crate::id::Handle;
+use crate::mutant::{Mutant, is_planted};
 
 /// Something to read a chunk from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,7 @@ fn rank(handle: Handle, copy: &CopyAt, findings: &Findings) -> Option<u8> {
         NodeState::NoVolume | NodeState::CutOff | NodeState::Absent => 5,
         _ if is_slow(copy, findings) => 4,
         _ if trouble.is_some() => 3,
+        NodeState::Suspect if is_planted(Mutant::NeverReadsSuspects) => return None,
         NodeState::Suspect => 2,
         NodeState::Unknown => 1,
         NodeState::Online => 0,
