@@ -88,6 +88,10 @@ pub enum Mutant {
     SendsAnewInTheEnd,
     /// A put waits long for a slow copy that its stripe can do without.
     WaitsForWhatItCanDoWithout,
+    /// A put gives up a lagging copy that its stripe cannot do without.
+    GivesUpWhatItNeeds,
+    /// A client does not tell that it set a copy aside for lagging.
+    TellsOfNoLag,
     /// A node that several streams share is taken for a slow one.
     BlamesSharedLines,
     /// A node that cannot be connected to counts as well.
@@ -118,11 +122,14 @@ pub enum Mutant {
     TakesDoubledNode,
     /// The verdict does not look at the room on nodes.
     NeverLooksAtRoom,
+    /// The verdict repeats the last count of the stripes after nodes came or
+    /// went.
+    RepeatsOldCount,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 56] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -141,6 +148,7 @@ impl Mutant {
         Self::NeverLooksAtVolume,
         Self::NeverLooksAtLedger,
         Self::NeverLooksAtRoom,
+        Self::RepeatsOldCount,
         Self::AppliesBeforeReserve,
         Self::CommitTwice,
         Self::ChangeTwice,
@@ -160,6 +168,8 @@ impl Mutant {
         Self::NeverSetsAside,
         Self::SendsAnewInTheEnd,
         Self::WaitsForWhatItCanDoWithout,
+        Self::GivesUpWhatItNeeds,
+        Self::TellsOfNoLag,
         Self::BlamesSharedLines,
         Self::NeverCallsBack,
         Self::TrustOwnDigest,

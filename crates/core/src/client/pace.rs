@@ -58,6 +58,9 @@ pub(super) struct Paces {
     paces: Mutex<BTreeMap<(Way, NodeId), Pace>>,
     /// Nodes that the coordinator was told are slow, and when.
     told: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Nodes whose streams lagged so far behind their peers that another node
+    /// took the copy, and when.
+    lagged: Mutex<BTreeMap<NodeId, Instant>>,
     /// Streams that are open to nodes now, which share their lines.
     writing: Mutex<BTreeMap<NodeId, u32>>,
 }
@@ -114,6 +117,17 @@ impl Paces {
     /// streams to one node share its line.
     pub(super) fn note_written(&self, node: &NodeId, bytes: usize, waited: Duration) {
         self.note(Way::Write, node, bytes, waited / self.streams(node));
+    }
+
+    /// Notes that a copy was set aside since its stream to `node` lagged behind
+    /// its peers. Its pace alone does not show that: the first frames of a
+    /// stream only fill queues, and after them no more is measured.
+    pub(super) fn note_lagged(&self, node: &NodeId) {
+        self.lagged().insert(node.clone(), Instant::now());
+    }
+
+    fn lagged(&self) -> MutexGuard<'_, BTreeMap<NodeId, Instant>> {
+        self.lagged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how long a stream takes for `bytes` to a node that is as fast
@@ -182,6 +196,11 @@ impl Paces {
             if let Some(is_slow) = self.judge(way, &node) {
                 *judged.entry(node).or_default() |= is_slow;
             }
+        }
+        if !is_planted(Mutant::TellsOfNoLag) {
+            let lagged = self.lagged();
+            let recent = lagged.iter().filter(|(_, at)| at.elapsed() < RECENT);
+            judged.extend(recent.map(|(node, _)| (node.clone(), true)));
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, told_at| told_at.elapsed() < TOLD_AGAIN_AFTER);

@@ -398,6 +398,9 @@ impl CopyWriter {
             if target.is_none() {
                 upload.note_stalled(&self.node);
             }
+            if limit.is_lag {
+                paces.note_lagged(&self.node);
+            }
             reached(Mark::WriteSetAside);
             limit.after = started.elapsed();
             self.parts = None;

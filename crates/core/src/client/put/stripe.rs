@@ -37,8 +37,9 @@ pub(super) struct StripeWrite<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// Copies that were set aside, on their way to whoever sends them anew.
-type SetAside = mpsc::UnboundedSender<(usize, CopyFailure)>;
+/// Copies that were set aside, on their way to whoever sends them anew. There
+/// is room for every copy of the pass, and each is set aside once at most.
+type SetAside = mpsc::Sender<(usize, CopyFailure)>;
 
 /// What one pass over a stripe came to.
 struct Pass<'a> {
@@ -126,8 +127,7 @@ impl<'a> StripeWrite<'a> {
         is_whole: bool,
         open: Vec<(usize, Vec<Target>)>,
     ) -> Result<Pass<'a>, PutError> {
-        // No more than the copies of one stripe.
-        let (set_aside, queue) = mpsc::unbounded_channel();
+        let (set_aside, queue) = mpsc::channel(slots(&open).len().max(1));
         let rows = self.pass_once(is_whole, open, Some(set_aside));
         let (pass, anew) = join(rows, self.send_anew(queue)).await;
         let mut pass = pass?;
@@ -144,7 +144,7 @@ impl<'a> StripeWrite<'a> {
     /// other: what a stripe holds in memory stays bounded.
     async fn send_anew(
         &self,
-        mut queue: mpsc::UnboundedReceiver<(usize, CopyFailure)>,
+        mut queue: mpsc::Receiver<(usize, CopyFailure)>,
     ) -> Result<Vec<Pass<'a>>, PutError> {
         let mut passes = Vec::new();
         while let Some(failure) = queue.recv().await {
@@ -318,7 +318,7 @@ fn hand_over(writers: &mut [Option<ChunkWriter<'_>>], set_aside: &SetAside) -> b
     }
     let mut is_any = false;
     for failure in writers.iter_mut().flatten().flat_map(ChunkWriter::take_replaced) {
-        is_any |= set_aside.send(failure).is_ok();
+        is_any |= set_aside.try_send(failure).is_ok();
     }
     is_any
 }

@@ -347,6 +347,9 @@ impl<'a> Upload<'a> {
         if self.options.is_strict {
             return false;
         }
+        if is_planted(Mutant::GivesUpWhatItNeeds) {
+            return true;
+        }
         let trouble = self.trouble();
         let is_left =
             |target: &&Target| target.node != *node && !trouble.failed_nodes.contains(&target.node);
