@@ -78,23 +78,6 @@ pub enum CopyState {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Known(Vec<(NodeIndex, inventory::Known)>);
 
-/// Of [`Known`], what means that copies were lost or have to be heard anew:
-/// for each node its run, whether its inventory is complete, and how many bad
-/// copies it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KnownUrgent(Vec<(NodeIndex, Option<SessionId>, bool, u64)>);
-
-impl Known {
-    /// The urgent part.
-    #[must_use]
-    pub fn urgent(&self) -> KnownUrgent {
-        let of = |(node, known): &(NodeIndex, inventory::Known)| {
-            (*node, known.session, known.is_complete, known.quarantined)
-        };
-        KnownUrgent(self.0.iter().map(of).collect())
-    }
-}
-
 /// What one node holds, summed up; as last heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -192,6 +175,12 @@ impl Presence {
     #[must_use]
     pub fn is_complete(&self, node: NodeIndex) -> bool {
         self.nodes.get(&node).is_some_and(|inventory| inventory.is_complete)
+    }
+
+    /// Returns the run that the node told of itself in.
+    #[must_use]
+    pub fn session(&self, node: NodeIndex) -> Option<SessionId> {
+        self.nodes.get(&node).and_then(|inventory| inventory.known().session)
     }
 
     /// What the node holds, summed up.

@@ -23,6 +23,7 @@
 
 mod assess;
 mod plan;
+mod recount;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use std::collections::BTreeMap;
 
 pub use assess::{Assessment, Condition, assess};
 pub use plan::Plan;
+pub use recount::{Basis, Change, NodeBasis};
 pub use survey::{FILES_COUNTED_MAX, Survey};
 
 use crate::catalog::StripeRecord;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dfs_core::api::{ClusterStatus, NodeState, ReasonKind, Word};
+use dfs_core::mutant::{Mutant, plant};
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
 use dfs_simulation::cluster::{Cluster, ClusterSettings};
@@ -109,4 +110,80 @@ fn after_a_start_the_verdict_is_not_known_yet() {
         assert!(later.verdict.word != Word::AllWell, "{:?}", later.verdict);
         assert!(has(&later, ReasonKind::NodeAway), "{:?}", later.verdict);
     });
+}
+
+/// Returns the answers of `status` that contradict themselves while a node
+/// goes and comes back.
+fn contradictions_around_an_outage() -> Vec<String> {
+    let mut found = Vec::new();
+    World::run(11, async |world| {
+        let mut settings = ClusterSettings::new(4, 2, ParitySpec::None);
+        settings.repair_after = Duration::from_secs(1_000);
+        let cluster = Cluster::start(world, settings).await;
+        for file in 0..12 {
+            let name = format!("f{file}");
+            cluster.put(&name, &sample_bytes(file, 90_000)).await.expect("stored");
+        }
+        cluster.settle().await;
+        let mut words = Vec::new();
+        let mut look = async |name: &str, times: u32| {
+            for _ in 0..times {
+                cluster.pass(Duration::from_millis(20)).await;
+                let status = cluster.status().await;
+                let is_online = state_of(&status, name) == NodeState::Online;
+                let is_away = state_of(&status, name) == NodeState::Offline;
+                let is_alarm = has(&status, ReasonKind::StripesAtRisk);
+                if is_online && is_alarm || is_away && status.health.lacking() == 0 {
+                    found.push(format!("{:?}, {name}: {}", status.verdict, is_online));
+                }
+                if words.last() != Some(&status.verdict.word) {
+                    words.push(status.verdict.word);
+                }
+            }
+        };
+        for name in ["n1", "n2", "n3", "n4"] {
+            cluster.host(name).kill();
+            look(name, 750).await;
+            cluster.start_node(name).await;
+            look(name, 250).await;
+        }
+        assert!(words.contains(&Word::AtRisk), "R=2 has no spare: {words:?}");
+        assert_eq!(words.last(), Some(&Word::AllWell), "{words:?}");
+    });
+    found
+}
+
+#[test]
+fn the_verdict_does_not_repeat_a_count_from_before_a_node_came_or_went() {
+    assert_eq!(contradictions_around_an_outage(), Vec::<String>::new());
+    let _planted = plant(Mutant::RepeatsOldCount);
+    assert!(!contradictions_around_an_outage().is_empty(), "the bug is not found");
+}
+
+#[test]
+fn a_put_that_lacks_a_copy_is_told_of_by_the_next_status() {
+    let told = || {
+        let mut told = (None, false);
+        World::run(12, async |world| {
+            let cluster = Cluster::start(world, ClusterSettings::new(3, 3, ParitySpec::None)).await;
+            cluster.settle().await;
+            cluster.host("n3").kill();
+            cluster.pass(Duration::from_secs(20)).await;
+            let before = cluster.status().await;
+            assert!(!has(&before, ReasonKind::StripesDegraded), "{:?}", before.verdict);
+            let summary = cluster.put("f", &sample_bytes(1, 90_000)).await.expect("stored");
+            assert!(summary.copies_missing > 0, "{summary:?}");
+            let status = cluster.status().await;
+            told = (status.stored.spares_min, has(&status, ReasonKind::StripesDegraded));
+            // The next count finds the same.
+            cluster.pass(Duration::from_secs(3)).await;
+            let later = cluster.status().await;
+            assert_eq!(later.stored.spares_min, Some(1), "{:?}", later.stored);
+            assert_eq!(later.stored.files, 1, "{:?}", later.stored);
+        });
+        told
+    };
+    assert_eq!(told(), (Some(1), true));
+    let _planted = plant(Mutant::RepeatsOldCount);
+    assert_eq!(told(), (None, false), "the bug is not found");
 }

@@ -55,6 +55,7 @@ impl Coordinator {
         let known_version = members.presence.hear(index, session, digest, changes, now_ms);
         live.wants_inventory = known_version.is_none();
         drop(state);
+        self.look_again_if_changed();
         if !obeys_us {
             return Ok(self.reply(0, known_version));
         }

@@ -97,6 +97,7 @@ impl Coordinator {
             live.wants_inventory = false;
             members.presence.replace(index, session, version.unwrap_or(0), pulled, now_ms)
         };
+        self.look_again_if_changed();
         // Here, where nobody waits for it.
         drop(known_before);
         Ok(())

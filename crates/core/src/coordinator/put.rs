@@ -305,7 +305,16 @@ impl Coordinator {
         self.env.spawn(async move {
             coordinator.note_promised(&command).await;
             let outcome = coordinator.submit_change(request, answer, command).await;
-            coordinator.state().uploads.release(id);
+            {
+                let mut state = coordinator.state();
+                state.uploads.release(id);
+                // Before the client is told: it may ask for the status next.
+                if let Ok(Answer::Stored(file)) = &outcome
+                    && file.copies_missing > 0
+                {
+                    state.thin_files.note(file.spares);
+                }
+            }
             // Who asked may be gone.
             let _ = sender.send(outcome);
         });

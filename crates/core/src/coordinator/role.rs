@@ -14,6 +14,7 @@ use super::mending::Mending;
 use super::numbers::Numbers;
 use super::settings::CoordinatorSettings;
 use super::status::Asked;
+use super::survey::ThinFiles;
 use super::trim::Trimming;
 use super::upload::Uploads;
 use crate::api::{
@@ -26,7 +27,7 @@ use crate::catalog::{Catalog, Command, RunRecord};
 use crate::env::{self, Env, Work};
 use crate::id::{ClientNumber, ClusterId, FileId, Handle, LockPlace, NodeId, Run, SessionId};
 use crate::ledger::{Ledger, LedgerError};
-use crate::repair::Survey;
+use crate::repair::{Basis, Survey};
 
 /// One leadership of the coordinator role. Nodes obey one run, and another one
 /// on a copy of its folder leads nobody.
@@ -49,6 +50,8 @@ pub struct Coordinator {
     pub(super) me: Weak<Self>,
     /// Wakes whoever plans rebuilds.
     pub(super) mend_again: Notify,
+    /// Wakes whoever looks the stripes over.
+    pub(super) look_again: Notify,
     state: Mutex<State>,
 }
 
@@ -60,8 +63,9 @@ pub(super) struct State {
     /// Surplus copies that are to be deleted.
     pub(super) trimming: Trimming,
     pub(super) survey: Arc<Survey>,
-    /// True once a survey was made since the start.
-    pub(super) is_surveyed: bool,
+    /// What it was made from; `None` before the first since the start.
+    pub(super) surveyed_from: Option<Basis>,
+    pub(super) thin_files: ThinFiles,
     /// Rebuilds that had ended well when it began.
     pub(super) done_before_survey: u64,
     /// Whether nothing that it kept can be mended now.
@@ -146,7 +150,8 @@ impl Coordinator {
             mending: Mending::default(),
             trimming: Trimming::default(),
             survey: Arc::default(),
-            is_surveyed: false,
+            surveyed_from: None,
+            thin_files: ThinFiles::default(),
             done_before_survey: 0,
             is_planned_out: false,
             rotation: 0,
@@ -165,6 +170,7 @@ impl Coordinator {
             uptime_before_s,
             me: me.clone(),
             mend_again: Notify::new(),
+            look_again: Notify::new(),
             state: Mutex::new(state),
         });
         coordinator.count_leases();

@@ -15,11 +15,14 @@ use crate::mutant::{Mutant, is_planted};
 use crate::placement::{self, Candidate, PlacementError, PlacementRequest};
 use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
-use crate::repair::Survey;
+use crate::repair::{Change, StripeHealth, Survey};
 use crate::verdict::{FilesAffected, Known, LedgerKnown, NodeKnown};
 
 /// How long a refused announcement under a node's id is shown.
 const REFUSED_SHOWN_MS: u64 = 30_000;
+
+/// The most nodes that a sentence names.
+const NAMED_MAX: usize = 3;
 
 /// What a promise depends on.
 #[derive(PartialEq, Eq)]
@@ -37,6 +40,10 @@ struct Seen {
     never_heard: Vec<String>,
     survey: Arc<Survey>,
     is_surveyed: bool,
+    /// The stripes by condition, as far as the last survey still holds.
+    health: StripeHealth,
+    recount: Option<String>,
+    thin_files: (u64, i32),
     repair: RepairStatus,
     garbage_bytes: u64,
 }
@@ -87,7 +94,9 @@ impl Coordinator {
         let verdict = Verdict::of(&Known {
             uptime_ms: now_ms,
             is_surveyed: seen.is_surveyed,
-            stripes: seen.survey.health(),
+            stripes: seen.health,
+            recount: seen.recount.as_deref(),
+            thin_files: seen.thin_files,
             files: FilesAffected::of(&seen.survey),
             nodes: &seen.known,
             never_heard: &seen.never_heard,
@@ -112,7 +121,7 @@ impl Coordinator {
             is_relaxed: self.settings.durability == Durability::Relaxed,
             verdict,
             promise,
-            stored: Stored::of(&seen.survey),
+            stored: Stored::of(&seen.survey, seen.health, seen.thin_files),
             nodes_expected: u32::try_from(expected).unwrap_or(u32::MAX),
             nodes: seen.nodes,
             usage: Usage {
@@ -122,7 +131,7 @@ impl Coordinator {
                 stored_bytes: totals.stored_bytes,
                 raw_bytes: totals.raw_bytes,
             },
-            health: seen.survey.health(),
+            health: seen.health,
             repair: seen.repair,
             garbage_bytes: seen.garbage_bytes,
         })
@@ -140,13 +149,21 @@ impl Coordinator {
         let mut nodes: Vec<NodeStatus> = members.iter().map(status).collect();
         nodes.sort_by(|one, other| one.id.cmp(&other.id));
         let candidate = |member| state.members.candidate(member, now_ms);
+        let counted = state.survey.health();
+        let (change, thin_files) = match is_planted(Mutant::RepeatsOldCount) {
+            true => (Change::default(), (0, 0)),
+            false => (self.changed_since_survey(&state), state.thin_files.unseen()),
+        };
         Seen {
             candidates: members.iter().map(candidate).collect(),
             known: members.iter().map(known).collect(),
             nodes,
             never_heard: self.never_heard(&state),
             survey: state.survey.clone(),
-            is_surveyed: state.is_surveyed,
+            is_surveyed: state.surveyed_from.is_some(),
+            health: counted.after(&change),
+            recount: recount(&change, counted, members),
+            thin_files,
             repair: self.repair_status(&state),
             garbage_bytes: state.members.presence.unwanted_bytes(),
         }
@@ -243,6 +260,34 @@ impl Coordinator {
         };
         state.members.iter().filter_map(waits).min()
     }
+}
+
+/// Why the stripes are counted again, with the bad news of the last count.
+fn recount(change: &Change, counted: StripeHealth, members: &[MemberRecord]) -> Option<String> {
+    if change.is_none() {
+        return None;
+    }
+    let changed = members.iter().filter(|member| change.nodes.contains(&member.index));
+    let names: Vec<&str> = changed.map(|member| member.id.as_str()).take(NAMED_MAX).collect();
+    let more = if change.nodes.len() > names.len() { " and others" } else { "" };
+    let why = match names.is_empty() {
+        true => "copies changed".to_owned(),
+        false => format!("{}{more} came or went", names.join(", ")),
+    };
+    let bad: Vec<String> = [
+        (counted.lost, "lost"),
+        (counted.unreachable, "unreachable"),
+        (counted.at_risk, "at risk"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| change.is_better && *count > 0)
+    .map(|(count, word)| format!("{count} {word}"))
+    .collect();
+    let before = match bad.is_empty() {
+        true => String::new(),
+        false => format!(" (the last count: {})", bad.join(", ")),
+    };
+    Some(format!("{why}{before}"))
 }
 
 /// Copies that are to be made: those that the last survey found, without those

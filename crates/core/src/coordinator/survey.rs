@@ -14,8 +14,8 @@ use crate::id::{Handle, NodeIndex};
 use crate::mark::{Mark, reached};
 use crate::mutant::{Mutant, is_planted};
 use crate::placement::Candidate;
-use crate::presence::{CopyState, Known, KnownUrgent};
-use crate::repair::{Limits, Plan, RepairTask, Standing, Survey, View};
+use crate::presence::{CopyState, Known};
+use crate::repair::{Basis, Change, Limits, NodeBasis, Plan, RepairTask, Standing, Survey, View};
 
 /// How often the stripes are looked over, when that takes no time.
 const SURVEY_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,7 +35,9 @@ pub(super) const SLICE_PAUSE: Duration = Duration::from_millis(1);
 #[derive(PartialEq, Eq)]
 struct Seen {
     /// Who is there; bad copies and restarts.
-    urgent: (BTreeMap<NodeIndex, Standing>, KnownUrgent, usize),
+    urgent: Basis,
+    /// Files that were stored with copies missing.
+    thin_files: u64,
     /// Rebuilds that ended.
     ended: u64,
     /// The catalog.
@@ -45,6 +47,32 @@ struct Seen {
     /// Whether copies count as held that were not told of yet: for how long,
     /// time decides.
     has_promises: bool,
+}
+
+/// Files that were stored with copies missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct ThinFiles {
+    /// All since the start.
+    stored: u64,
+    /// Those that the last survey has seen.
+    surveyed: u64,
+    /// How many more losses the worst of the others tolerates.
+    spares_min: i32,
+}
+
+impl ThinFiles {
+    /// Notes a file that was just stored.
+    pub(super) fn note(&mut self, spares: i32) {
+        let is_first = self.stored == self.surveyed;
+        self.spares_min = if is_first { spares } else { self.spares_min.min(spares) };
+        self.stored += 1;
+    }
+
+    /// Returns those that no survey has seen, and the losses that the worst of
+    /// them tolerates.
+    pub(super) fn unseen(&self) -> (u64, i32) {
+        (self.stored - self.surveyed, self.spares_min)
+    }
 }
 
 /// How long surveys that nothing makes urgent are apart: looking takes some
@@ -65,8 +93,14 @@ impl Coordinator {
         let mut survey = Arc::new(Survey::default());
         let mut seen: Option<Seen> = None;
         let mut looked = Instant::now();
+        let mut took = Duration::ZERO;
         loop {
-            tokio::time::sleep(SURVEY_INTERVAL).await;
+            tokio::select! {
+                biased;
+                // What changed meanwhile is looked at together.
+                () = self.look_again.notified() => tokio::time::sleep(took.clamp(MEND_PAUSE, SURVEY_INTERVAL)).await,
+                () = tokio::time::sleep(SURVEY_INTERVAL) => {}
+            }
             let now = self.seen();
             let is_due = match &seen {
                 None => true,
@@ -81,15 +115,18 @@ impl Coordinator {
             };
             if is_due {
                 let done_before = self.state().mending.done();
+                let began = Instant::now();
                 survey = Arc::new(self.survey().await);
                 {
                     let mut state = self.state();
                     state.survey = survey.clone();
-                    state.is_surveyed = true;
+                    state.surveyed_from = Some(now.urgent.clone());
+                    state.thin_files.surveyed = now.thin_files;
                     state.done_before_survey = done_before;
                     state.is_planned_out = false;
                 }
                 self.mend_again.notify_one();
+                took = began.elapsed();
                 (seen, looked) = (Some(now), Instant::now());
             }
         }
@@ -129,7 +166,8 @@ impl Coordinator {
         let state = self.state();
         let (copies, has_promises) = state.members.known_copies();
         Seen {
-            urgent: (self.standings(&state), copies.urgent(), state.members.differing()),
+            urgent: self.basis(&state),
+            thin_files: state.thin_files.stored,
             ended: state.mending.ended(),
             batches,
             copies,
@@ -212,6 +250,37 @@ impl Coordinator {
             let plan = plan.get_or_insert_with(|| Plan::new(&view, &limits));
             plan.go_on(survey, &view, &limits, lookup)
         })
+    }
+
+    /// Returns what changed since the last survey began.
+    pub(super) fn changed_since_survey(&self, state: &State) -> Change {
+        let before = state.surveyed_from.as_ref();
+        before.map(|before| Change::between(before, &self.basis(state))).unwrap_or_default()
+    }
+
+    /// What a survey is made from now.
+    fn basis(&self, state: &State) -> Basis {
+        let presence = &state.members.presence;
+        let of = |(index, standing): (NodeIndex, Standing)| {
+            let node = NodeBasis {
+                standing,
+                session: presence.session(index),
+                is_complete: presence.is_complete(index),
+                bad: presence.summary(index).quarantined,
+            };
+            (index, node)
+        };
+        let nodes = self.standings(state).into_iter().map(of).collect();
+        Basis { nodes, differing: state.members.differing() }
+    }
+
+    /// Has the stripes looked over soon when a node is no longer what it was
+    /// when that was done last.
+    pub(super) fn look_again_if_changed(&self) {
+        let change = self.changed_since_survey(&self.state());
+        if !change.is_none() {
+            self.look_again.notify_one();
+        }
     }
 
     /// The standing of every member now.

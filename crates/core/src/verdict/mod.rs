@@ -52,8 +52,13 @@ pub struct Known<'a> {
     pub uptime_ms: u64,
     /// True once all stripes were surveyed since the start.
     pub is_surveyed: bool,
-    /// The stripes by condition, from the last survey.
+    /// The stripes by condition, as far as the last survey still holds.
     pub stripes: StripeHealth,
+    /// Why the stripes are counted again, where that is so.
+    pub recount: Option<&'a str>,
+    /// The files that were stored with copies missing and that no survey has
+    /// seen yet, and how many more losses the worst of them tolerates.
+    pub thin_files: (u64, i32),
     /// The files that the worst stripes belong to.
     pub files: FilesAffected,
     /// Every member.
@@ -108,10 +113,13 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What a survey found; nothing while none was made.
+    /// What a survey found, as far as it still holds (`health`), and files
+    /// that were stored with copies missing since; nothing while no survey was
+    /// made.
     #[must_use]
-    pub fn of(survey: &Survey) -> Self {
-        let (health, files) = (survey.health(), FilesAffected::of(survey));
+    pub fn of(survey: &Survey, health: StripeHealth, thin_files: (u64, i32)) -> Self {
+        let files = FilesAffected::of(survey);
+        let (thin, thin_spares) = thin_files;
         let said = |files: u64, what: &str| format!("{}{what}", reason::at_least(files));
         let (spares_min, files, sentence) = if health.lost > 0 {
             (Some(-1), files.lost, said(files.lost, " lost"))
@@ -119,13 +127,16 @@ impl Stored {
             (Some(-1), files.unreachable, said(files.unreachable, " cannot be read now"))
         } else if health.at_risk > 0 {
             (Some(0), files.at_risk, said(files.at_risk, ": the next loss may lose data"))
-        } else if health.degraded > 0 {
-            let spares = survey.spares_min().unwrap_or(0);
+        } else if health.degraded > 0 || thin > 0 {
+            let spares = (health.degraded > 0).then(|| survey.spares_min().unwrap_or(0));
+            let spares = spares.map(i32::from).into_iter().chain((thin > 0).then_some(thin_spares));
+            let spares = spares.min().unwrap_or(0).max(0);
             let what = format!(
                 ": the loss of any {} may be borne",
-                reason::counted(u64::from(spares), "node")
+                reason::counted(u64::try_from(spares).unwrap_or(0), "node")
             );
-            (Some(i32::from(spares)), files.degraded, said(files.degraded, &what))
+            let files = if health.degraded > 0 { files.degraded } else { 0 } + thin;
+            (Some(spares), files, said(files, &what))
         } else if health.unknown > 0 {
             (None, 0, "not known yet".to_owned())
         } else {

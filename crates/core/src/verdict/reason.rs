@@ -178,11 +178,15 @@ pub(super) fn of_data(known: &Known<'_>) -> Vec<Reason> {
     );
     let degraded = of(stripes.degraded, files.degraded);
     add(ReasonKind::StripesDegraded, stripes.degraded, format!("{degraded} short of copies"));
-    add(
-        ReasonKind::StripesUnknown,
-        stripes.unknown,
-        format!("{} not yet known: nodes have not reported", counted(stripes.unknown, "stripe")),
-    );
+    let (thin, spares) = known.thin_files;
+    let kind = if spares > 0 { ReasonKind::StripesDegraded } else { ReasonKind::StripesAtRisk };
+    add(kind, thin, format!("{} just stored with copies missing", at_least(thin)));
+    let unknown = counted(stripes.unknown, "stripe");
+    let unknown = match known.recount {
+        Some(why) => format!("{unknown} counted again, since {why}"),
+        None => format!("{unknown} not yet known: nodes have not reported"),
+    };
+    add(ReasonKind::StripesUnknown, stripes.unknown, unknown);
     reasons
 }
 

@@ -95,6 +95,7 @@ struct State {
     rebuilt: Vec<Rebuilt>,
     /// Copies whose receipts came, for rules about single copies.
     made: Vec<(String, Handle)>,
+    last_made_ms: u64,
     /// Copies that were ordered to be deleted.
     deleted: Vec<(String, Handle)>,
     deletions: Vec<Deleted>,
@@ -161,6 +162,7 @@ impl Net {
             faults: Faults::default(),
             hard: None,
             rebuilt: Vec::new(),
+            last_made_ms: 0,
             made: Vec::new(),
             deleted: Vec::new(),
             deletions: Vec::new(),
@@ -258,6 +260,13 @@ impl Net {
     #[must_use]
     pub fn take_deletions(&self) -> Vec<Deleted> {
         std::mem::take(&mut self.state().deletions)
+    }
+
+    /// When the last receipt of a copy came, in milliseconds since the world
+    /// began.
+    #[must_use]
+    pub fn last_made_ms(&self) -> u64 {
+        self.state().last_made_ms
     }
 
     /// The copies that were rebuilt since this was asked last.

@@ -71,6 +71,7 @@ impl Path {
         };
         let made = (self.0.to.name.to_string(), receipt.handle);
         self.0.net.state().made.push(made);
+        self.0.net.state().last_made_ms = trace::elapsed_ms();
         self.0.net.state().rebuilt.push(Rebuilt {
             began_ms,
             ended_ms: trace::elapsed_ms(),

@@ -9,6 +9,7 @@ use dfs_core::api::{FileMap, List, Lookup, NodeStatus};
 use dfs_core::env::Durability;
 use dfs_core::id::Handle;
 use dfs_core::ledger::Ledger;
+use dfs_core::presence::HeldChunk;
 
 use super::UPLOAD_IDLE_MAX;
 use super::state::Run;
@@ -352,12 +353,24 @@ impl Run<'_> {
 
     /// What a node says it holds.
     pub(super) async fn held_by(&self, name: &str) -> Option<BTreeSet<Handle>> {
+        let held = self.inventory_of(name).await?;
+        Some(held.into_iter().map(|chunk| chunk.handle).collect())
+    }
+
+    /// The chunks of which a node holds a good copy.
+    pub(super) async fn good_on(&self, name: &str) -> Option<BTreeSet<Handle>> {
+        let held = self.inventory_of(name).await?;
+        let good = held.into_iter().filter(|chunk| chunk.is_good);
+        Some(good.map(|chunk| chunk.handle).collect())
+    }
+
+    async fn inventory_of(&self, name: &str) -> Option<Vec<HeldChunk>> {
         let context = self.context().await?;
         let node = self.world.host(name).node()?;
-        let (mut held, mut after) = (BTreeSet::new(), None);
+        let (mut held, mut after) = (Vec::new(), None);
         loop {
             let page = node.inventory(context, after).await.ok()?;
-            held.extend(page.chunks.iter().map(|chunk| chunk.handle));
+            held.extend(&page.chunks);
             after = page.chunks.last().map(|chunk| chunk.handle);
             if page.is_last || after.is_none() {
                 return Some(held);

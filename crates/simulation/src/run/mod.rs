@@ -13,6 +13,7 @@
 //!   must hold all the time.
 //! - `end`: what must hold when all is over.
 
+mod alarm;
 mod client;
 mod copies;
 mod end;

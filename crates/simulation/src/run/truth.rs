@@ -46,8 +46,11 @@ pub(super) struct Truth {
     /// What is wrong with machines and disks, by node, and since when.
     wrong: BTreeMap<(String, Wrong), u64>,
     /// Copies that layouts name and that are not there.
-    missing: BTreeMap<(NodeIndex, Handle), u64>,
+    pub(super) missing: BTreeMap<(NodeIndex, Handle), u64>,
     counted_ms: u64,
+    /// When a copy was last found to lack while every node was online, or the
+    /// first look.
+    pub(super) lacking_ms: Option<u64>,
 }
 
 /// What can be wrong with a node.
@@ -75,6 +78,7 @@ impl Run<'_> {
         };
         self.look_at_nodes(truth, now_ms);
         let factor = if self.scenario.hard.is_empty() { 1 } else { HARD_FACTOR };
+        self.compare_words(truth, status, now_ms, factor).await;
         let sentence = status.verdict.sentence();
         if status.verdict.word == Word::AllWell {
             let too_long = truth.wrong.iter().find(|((_, wrong), since_ms)| {
