@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dfs_core::api::CoordinatorService;
 use dfs_core::client::{Client, ClientSettings};
-use dfs_core::env::Env;
+use dfs_core::env::{Env, WallClock};
 use dfs_runtime::RealWorld;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -47,6 +47,8 @@ pub(crate) struct Cluster {
     pub(crate) client: Arc<Client>,
     /// Its coordinator, for calls that are made once.
     pub(crate) coordinator: Arc<dyn CoordinatorService>,
+    /// The wall clock of this machine.
+    pub(crate) wall: Arc<dyn WallClock>,
 }
 
 impl Console {
@@ -84,8 +86,9 @@ impl Console {
         let env = self.world.get_or_init(|| RealWorld::new(Handle::current()).client_env()).clone();
         let coordinator = env.peers.coordinator(&address);
         let settings = ClientSettings { retry_for, ..ClientSettings::default() };
+        let wall = env.wall.clone();
         let client = Arc::new(Client::new(env, coordinator.clone(), settings));
-        Ok(Cluster { client, coordinator })
+        Ok(Cluster { client, coordinator, wall })
     }
 
     /// Lets a verb that was stopped tell the coordinator so.

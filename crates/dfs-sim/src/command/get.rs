@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::flight::Budget;
 use super::ls;
-use super::same::{By, Way, is_same};
+use super::same::{Comparison, Way};
 use super::select::Selection;
 use super::sink::{PipeSink, Target};
 use crate::cli::{ByteRange, GetArgs};
@@ -45,8 +45,8 @@ pub(super) async fn run(mut args: GetArgs, console: &Console) -> Outcome {
         Some(out) => out.clone(),
         None => PathBuf::from(base_of(&name)),
     };
-    let by = if args.choice.checksum { By::Content } else { By::Times };
-    if args.update && is_same(&cluster, &name, &target, by, Way::Get).await? {
+    let comparison = Comparison::new(&cluster, console, args.choice.checksum, Way::Get);
+    if args.update && comparison.is_same(&name, &target).await? {
         return answer_unchanged(&target, args.answer.json, console);
     }
     let place = Place { target: &target, is_forced: args.force || args.update };
@@ -212,7 +212,7 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
     let start = Instant::now();
     let budget = Budget::new();
     let (folder, prefix) = (&folder, prefix.as_str());
-    let by = if args.choice.checksum { By::Content } else { By::Times };
+    let comparison = &Comparison::new(cluster, console, args.choice.checksum, Way::Get);
     let done: Vec<Looked> = stream::iter(jobs)
         .map(|(info, progress)| {
             let (budget, ended) = (budget.clone(), ended.clone());
@@ -222,7 +222,7 @@ async fn get_many(args: &GetArgs, cluster: &Cluster, console: &Console) -> Outco
                 let fetched = async {
                     let below = info.name.as_str().strip_prefix(prefix).unwrap_or_default();
                     let target = place_below(folder, below)?;
-                    if args.update && is_same(cluster, &info.name, &target, by, Way::Get).await? {
+                    if args.update && comparison.is_same(&info.name, &target).await? {
                         progress.pass_over(info.size);
                         return Ok(None);
                     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::flight::Budget;
-use super::same::{By, Way, is_same};
+use super::same::{Comparison, Way};
 use super::select::Selection;
 use super::source::{self, Found, Walked};
 use crate::cli::{PolicyArgs, PutArgs};
@@ -124,7 +124,7 @@ async fn put_many(
     console: &Console,
 ) -> Outcome {
     let Walked { files, skipped, failed, left_out } = walked;
-    let by = if args.choice.checksum { By::Content } else { By::Times };
+    let comparison = &Comparison::new(cluster, console, args.choice.checksum, Way::Put);
     let jobs: Vec<(Found, Arc<Progress>)> =
         files.into_iter().map(|found| (found, Arc::new(Progress::new()))).collect();
     let total: u64 = jobs.iter().map(|(found, _)| found.size).sum();
@@ -148,7 +148,7 @@ async fn put_many(
                 let start = Instant::now();
                 let stored = async {
                     let name = file_name(&found.name)?;
-                    if args.update && is_same(cluster, &name, &found.path, by, Way::Put).await? {
+                    if args.update && comparison.is_same(&name, &found.path).await? {
                         progress.pass_over(found.size);
                         return Ok(None);
                     }

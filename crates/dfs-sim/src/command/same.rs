@@ -3,27 +3,35 @@
 //!
 //! The store keeps no times of local files. By times, a local file is taken
 //! for the same when it has the same size and was last changed before the
-//! stored one was stored (`put`), or after (`get`), by the clocks of this
-//! machine and of the coordinator. By content, every byte of it is hashed and
+//! stored one was stored (`put`), or after (`get`). Two machines gave these
+//! times, so they count only as far as [`clocks`] says; where they prove
+//! nothing, contents decide. By content, every byte of it is hashed and
 //! compared with the SHA-256 of the stored chunks.
+
+mod clocks;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use dfs_core::api::{Error, FileMap, Kind, Lookup};
 use dfs_core::data::digest::{Digest, Hasher};
 use dfs_core::name::FileName;
+use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use crate::console::Cluster;
+use clocks::{Changed, Clocks, Told};
+
+use crate::console::{Cluster, Console};
 use crate::exit::{Code, Failure};
+use crate::output::time;
 
 /// How it is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
-    /// By size and times.
+enum By {
+    /// By size and times, as far as these prove something.
     Times,
     /// By size and SHA-256.
     Content,
@@ -38,52 +46,80 @@ pub(super) enum Way {
     Get,
 }
 
-/// Whether the file at `path` is the stored one of that name.
-///
-/// # Errors
-/// When the coordinator cannot be asked, or the file cannot be read.
-pub(super) async fn is_same(
-    cluster: &Cluster,
-    name: &FileName,
-    path: &Path,
+/// Compares local files with stored ones.
+pub(super) struct Comparison<'a> {
+    cluster: &'a Cluster,
+    console: &'a Console,
     by: By,
     way: Way,
-) -> Result<bool, Failure> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) if way == Way::Put && found.is_symlink() => fs::metadata(path),
-        found => found,
-    };
-    let found = match found {
-        Ok(found) if found.is_file() => found,
-        Ok(_) => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Failure::local("look at", path, &error)),
-    };
-    let Some(map) = look_up(cluster, name, 0).await? else { return Ok(false) };
-    if found.len() != map.info.size {
-        return Ok(false);
+    /// Compared at the first need.
+    clocks: OnceCell<Clocks>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Nothing is asked yet.
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        console: &'a Console,
+        is_by_content: bool,
+        way: Way,
+    ) -> Self {
+        let by = if is_by_content { By::Content } else { By::Times };
+        Self { cluster, console, by, way, clocks: OnceCell::new() }
     }
-    match by {
-        By::Times => Ok(is_same_by_times(&found, map.info.created_ms, way)),
-        By::Content => {
-            let chunks = chunks(cluster, name, map).await?;
-            let owned = path.to_owned();
-            let compared = spawn_blocking(move || has_content(&owned, &chunks)).await;
-            let compared = compared.map_err(|e| Failure::new(Code::Other, e.to_string()))?;
-            compared.map_err(|e| Failure::local("read", path, &e))
+
+    /// Whether the file at `path` is the stored one of that name.
+    ///
+    /// # Errors
+    /// When the coordinator cannot be asked, or the file cannot be read.
+    pub(super) async fn is_same(&self, name: &FileName, path: &Path) -> Result<bool, Failure> {
+        let found = match fs::symlink_metadata(path) {
+            Ok(found) if self.way == Way::Put && found.is_symlink() => fs::metadata(path),
+            found => found,
+        };
+        let found = match found {
+            Ok(found) if found.is_file() => found,
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Failure::local("look at", path, &error)),
+        };
+        let Some(map) = look_up(self.cluster, name, 0).await? else { return Ok(false) };
+        if found.len() != map.info.size {
+            return Ok(false);
         }
+        if self.by == By::Times {
+            let clocks = self.clocks.get_or_try_init(|| self.compare_clocks()).await?;
+            match clocks.tell(changed(&found), map.info.created_ms, self.way) {
+                Told::Same => return Ok(true),
+                Told::Differs => return Ok(false),
+                Told::Nothing => {}
+            }
+        }
+        let chunks = chunks(self.cluster, name, map).await?;
+        let owned = path.to_owned();
+        let compared = spawn_blocking(move || has_content(&owned, &chunks)).await;
+        let compared = compared.map_err(|e| Failure::new(Code::Other, e.to_string()))?;
+        compared.map_err(|e| Failure::local("read", path, &e))
+    }
+
+    async fn compare_clocks(&self) -> Result<Clocks, Failure> {
+        let clocks = Clocks::compare(self.cluster).await?;
+        if let Some(apart_ms) = clocks.apart_ms() {
+            let apart = time::span(Duration::from_millis(apart_ms));
+            self.console.note(format!(
+                "the clocks of this machine and the coordinator are {apart} apart: --update reads \
+                 files of the same size and compares their SHA-256"
+            ));
+        }
+        Ok(clocks)
     }
 }
 
-fn is_same_by_times(found: &Metadata, stored_ms: u64, way: Way) -> bool {
+fn changed(found: &Metadata) -> Changed {
     let ms = |seconds: i64, nanos: i64| seconds.saturating_mul(1000) + nanos / 1_000_000;
-    let modified = ms(found.mtime(), found.mtime_nsec());
-    // A file that was copied here with its old time has a new change time.
-    let changed = modified.max(ms(found.ctime(), found.ctime_nsec()));
-    let stored = i64::try_from(stored_ms).unwrap_or(i64::MAX);
-    match way {
-        Way::Put => changed < stored,
-        Way::Get => modified > stored,
+    Changed {
+        modified_ms: ms(found.mtime(), found.mtime_nsec()),
+        changed_ms: ms(found.ctime(), found.ctime_nsec()),
     }
 }
 

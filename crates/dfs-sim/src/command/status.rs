@@ -65,6 +65,22 @@ pub(super) async fn ask(cluster: &Cluster) -> Result<ClusterStatus, Failure> {
     Ok(cluster.client.call(ask).await?)
 }
 
+/// The coordinator's answer, and this machine's clock before it was asked and
+/// when the answer came.
+///
+/// # Errors
+/// As the coordinator says.
+pub(super) async fn ask_timed(cluster: &Cluster) -> Result<(ClusterStatus, u64, u64), Failure> {
+    let wall = &cluster.wall;
+    let ask = |coordinator: Arc<dyn CoordinatorService>| {
+        // Not what was waited for before the call that is answered.
+        let before_ms = wall.now_ms();
+        async move { Ok((coordinator.status().await?, before_ms)) }
+    };
+    let (status, before_ms) = cluster.client.call(ask).await?;
+    Ok((status, before_ms, wall.now_ms()))
+}
+
 /// The status, and while repair runs its pace, from two looks.
 async fn look(cluster: &Cluster) -> Result<(ClusterStatus, Option<Pace>), Failure> {
     let before = ask(cluster).await?;

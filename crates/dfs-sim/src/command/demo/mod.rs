@@ -156,8 +156,9 @@ fn parity_for(nodes: u8) -> ParitySpec {
 fn client(address: &str) -> Cluster {
     let env = RealWorld::new(Handle::current()).client_env();
     let coordinator = env.peers.coordinator(address);
+    let wall = env.wall.clone();
     let client = Client::new(env, coordinator.clone(), ClientSettings::default());
-    Cluster { client: Arc::new(client), coordinator }
+    Cluster { client: Arc::new(client), coordinator, wall }
 }
 
 async fn put(
