@@ -108,6 +108,10 @@ pub enum Mutant {
     RebuildFromTarget,
     /// Nodes without room are given chunks.
     PlacesOnFull,
+    /// A node takes chunks for which it has no room, as long as its disk does.
+    NodeIgnoresRoom,
+    /// Files are added to the catalog with what its ledger keeps in reserve.
+    UsesLedgerReserve,
     /// An upload protects all its chunks but the last of each stripe.
     GuardOneShort,
     /// A client asks again without a pause.
@@ -129,7 +133,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 58] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -180,6 +184,8 @@ impl Mutant {
         Self::SecondRepairWins,
         Self::RebuildFromTarget,
         Self::PlacesOnFull,
+        Self::NodeIgnoresRoom,
+        Self::UsesLedgerReserve,
         Self::GuardOneShort,
         Self::RetriesAtOnce,
         Self::RebuildsAtOnce,

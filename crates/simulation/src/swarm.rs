@@ -45,6 +45,16 @@ const UNHEARD_TIMES: u64 = 4;
 const UNHEARD_MS: u64 = 20_000;
 /// The time from one of them to the next: all is well again in between.
 const UNHEARD_EVERY_MS: u64 = 40_000;
+/// Of so many seeds, one has disks that files of others fill, while clients
+/// put one file after the other.
+const CROWDED_ONE_OF: u64 = 16;
+/// So often that happens then.
+const CROWDED_TIMES: u64 = 4;
+/// What is left then. The last two are less than what a volume of 1 GiB keeps
+/// free, and a little more.
+const CROWDED_FREE: [u64; 4] = [0, 1 << 20, 15 << 20, 17 << 20];
+/// How much such clients do, all together.
+const CROWDED_OPS_MAX: u64 = 250;
 /// Of so many seeds, one has data folders on wrong machines.
 const FOLDERS_ONE_OF: u64 = 5;
 /// Of so many seeds, one has clients that change the same few files at once
@@ -89,6 +99,7 @@ pub fn scenario(seed: u64) -> Scenario {
     later_faults(seed, &mut scenario);
     displaced_folders(seed, &mut scenario);
     contend(seed, &mut scenario);
+    crowded_disks(seed, &mut scenario);
     unheard_nodes(seed, &mut scenario);
     slow_node(seed, &mut scenario);
     scenario
@@ -313,6 +324,34 @@ fn displaced_folders(seed: u64, scenario: &mut Scenario) {
     fault.at = Span::from_millis(fault.at.as_millis() / 2);
     fault.lasts = Some(Span::from_millis(10_000 + rng.below(40_000)));
     scenario.faults.push(fault);
+    scenario.faults.sort_by_key(|fault| fault.at);
+}
+
+/// Files of others fill disks of nodes and of the coordinator, and clients put
+/// so often that some put comes before the coordinator knows of it.
+fn crowded_disks(seed: u64, scenario: &mut Scenario) {
+    let mut rng = Rng::derive(seed, "disks crowded");
+    if !rng.chance(1, CROWDED_ONE_OF) {
+        return;
+    }
+    let lasts_ms = scenario.lasts.as_millis();
+    if let Some(workload) = &mut scenario.workload {
+        workload.every = Span::from_secs(1);
+        let ops = lasts_ms * scenario.cluster.clients as u64 / 1_000;
+        workload.ops = index(ops.min(CROWDED_OPS_MAX));
+        workload.weights.put = 4;
+    }
+    for _ in 0..CROWDED_TIMES {
+        let mut crowded = fault(&mut rng, FaultKind::CrowdedDisk, scenario);
+        if rng.chance(1, 3) {
+            crate::cluster::COORDINATOR.clone_into(&mut crowded.host);
+        }
+        // Clients end early where they have little to do.
+        crowded.at = Span::from_millis(crowded.at.as_millis() / 3);
+        crowded.lasts = Some(Span::from_millis(5_000 + rng.below(60_000)));
+        crowded.free = Some(ByteSize(*pick(&mut rng, &CROWDED_FREE)));
+        scenario.faults.push(crowded);
+    }
     scenario.faults.sort_by_key(|fault| fault.at);
 }
 

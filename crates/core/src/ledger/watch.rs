@@ -71,7 +71,7 @@ impl Ledger {
         let Space { total, free } = disk.space().ok()?;
         let wanted = reserve_bytes(total);
         let is_reserved = self.reserve.take(&*self.file, wanted);
-        if is_reserved && free >= wanted {
+        if is_reserved && free >= wanted || is_planted(Mutant::UsesLedgerReserve) {
             return None;
         }
         let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));

@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) trace: Trace,
     pub(super) tree: Tree,
     pub(super) capacity: u64,
+    /// What files of others take of it.
+    pub(super) others_bytes: u64,
     /// Handles of an earlier generation are dead: their process is.
     pub(super) generation: u64,
     /// How often its machine lost its power.
@@ -302,8 +304,14 @@ impl State {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
+    /// Bytes that still fit.
+    pub(super) fn free(&self) -> u64 {
+        self.capacity.saturating_sub(self.tree.used().saturating_add(self.others_bytes))
+    }
+
     fn reserve(&mut self, inode: &Inode, len: u64) -> io::Result<()> {
-        let reserved = self.tree.reserve(&inode.lock(), len, self.capacity);
+        let reserved =
+            self.tree.reserve(&inode.lock(), len, self.capacity.saturating_sub(self.others_bytes));
         if reserved.is_err() {
             self.injected.count(NO_SPACE);
         }

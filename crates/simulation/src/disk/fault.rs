@@ -298,6 +298,7 @@ impl MemoryDisk {
         self.set_read_only(false);
         self.set_unmounted(false);
         self.set_dead(false);
+        self.uncrowd();
         let faults = &mut self.state().faults;
         faults.failures.clear();
         (faults.lost_writes, faults.flipped_reads) = (Strikes::default(), Strikes::default());

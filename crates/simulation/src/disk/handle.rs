@@ -124,8 +124,7 @@ impl Disk for DiskHandle {
     fn space(&self) -> io::Result<Space> {
         self.disk.call(self.generation, |state| {
             state.fail(Call::Space)?;
-            let (total, used) = (state.capacity, state.tree.used());
-            Ok(Space { total, free: total.saturating_sub(used) })
+            Ok(Space { total: state.capacity, free: state.free() })
         })
     }
 }

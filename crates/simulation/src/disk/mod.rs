@@ -83,6 +83,7 @@ impl MemoryDisk {
             trace,
             tree: Tree::default(),
             capacity: CAPACITY_DEFAULT_BYTES,
+            others_bytes: 0,
             generation: 0,
             power_cuts: 0,
             folders: 0,
@@ -175,8 +176,25 @@ impl MemoryDisk {
     /// Bytes that still fit.
     #[must_use]
     pub fn free(&self) -> u64 {
-        let state = self.state();
-        state.capacity.saturating_sub(state.tree.used())
+        self.state().free()
+    }
+
+    /// Bytes that fit in all, those of others included.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.state().capacity
+    }
+
+    /// Lets files of others take all but `free` bytes of what is left now.
+    pub fn crowd(&self, free: u64) {
+        let mut state = self.state();
+        state.others_bytes = 0;
+        state.others_bytes = state.free().saturating_sub(free);
+    }
+
+    /// The files of others are gone.
+    pub fn uncrowd(&self) {
+        self.state().others_bytes = 0;
     }
 
     /// While set, every call fails with an I/O error.

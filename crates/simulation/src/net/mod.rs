@@ -28,6 +28,7 @@ mod order;
 mod path;
 mod read;
 mod request;
+mod room;
 mod rule;
 mod write;
 

@@ -183,6 +183,11 @@ impl Path {
         }
     }
 
+    /// A rule is broken by what the host that is called did.
+    pub(super) fn broke(&self, rule: &'static str, text: String) {
+        self.net().state().seen.broken.push((rule, text));
+    }
+
     fn begin_order(&self, kind: Kind, run: Run, copies: Vec<Copy>) -> UnderWay {
         let net = self.net().clone();
         let orders: Vec<(Run, Copy)> = copies.into_iter().map(|copy| (run, copy)).collect();

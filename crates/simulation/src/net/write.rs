@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dfs_core::api::{NodeService, Result, WriteHeader, WritePart, WriteStream};
 use futures_util::stream::{self, StreamExt};
@@ -30,8 +31,13 @@ pub(super) async fn write_chunk(
     let arriving = arriving(path.clone(), receiver);
     let (ordering, run) = (path.clone(), header.context.run);
     let ask = |node: Arc<dyn NodeService>| async move {
-        let order = ordering.order(WHAT, run);
-        order.answered(node.write_chunk(header, arriving).await)
+        let (order, taking) = (ordering.order(WHAT, run), ordering.taking());
+        let bytes = Arc::new(AtomicU64::new(0));
+        let answer = node.write_chunk(header, counted(arriving, bytes.clone())).await;
+        if answer.is_ok() {
+            taking.taken(bytes.load(Ordering::Relaxed));
+        }
+        order.answered(answer)
     };
     let mut work = path.begin(WHAT, Host::node, ask).await?;
     let forward = async {
@@ -73,6 +79,16 @@ pub(super) async fn write_chunk(
     work.let_go();
     drop(sender);
     Err(error)
+}
+
+/// Counts the bytes of the frames that arrive.
+fn counted(parts: WriteStream, bytes: Arc<AtomicU64>) -> WriteStream {
+    let count = move |part: &Result<WritePart>| {
+        if let Ok(WritePart::Frame(frame)) = part {
+            bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+        }
+    };
+    parts.inspect(count).boxed()
 }
 
 /// The node's end of a write.

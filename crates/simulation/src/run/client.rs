@@ -134,6 +134,7 @@ impl Run<'_> {
         let was_tainted = !self.guard.borrow().tainted.is_empty();
         let was_well = self.guard.borrow().all_well_since();
         let ledger_lost_ms = self.ledger_lost_since_ms();
+        let ledger_full_ms = self.known_full_since_ms();
         let client = self.client(host);
         let is_strict = version % STRICT_ONE_OF == STRICT_ONE_OF - 1;
         let how = PutOptions { mode, is_strict, ..options(&op.name) };
@@ -177,6 +178,7 @@ impl Run<'_> {
         }
         if outcome == Outcome::Acknowledged {
             self.check_ledger_there(&op.name, ledger_lost_ms);
+            self.check_ledger_room(&op.name, ledger_full_ms);
             self.see_zones(&op.name).await;
         }
         self.note(op, &format_args!("{len} bytes as version {version}"), &result.map(drop));

@@ -15,6 +15,14 @@ use crate::trace;
 /// How long the catalog may take to be written.
 const RESCUE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// A ledger keeps this part of its volume in reserve.
+const RESERVE_PART: u64 = 64;
+/// The least and the most that it keeps.
+const RESERVE_BYTES: (u64, u64) = (1 << 20, 16 << 20);
+/// How long the room on the coordinator's disk must be less than half of the
+/// reserve before the coordinator must know it: it looks once a heartbeat.
+const FULL_KNOWN_MS: u64 = 15_000;
+
 /// A ledger that is gone from its path.
 #[derive(Debug)]
 pub(super) struct LostLedger {
@@ -67,6 +75,36 @@ impl Run<'_> {
                 "I1",
                 format!("{what} was acknowledged, and no start would find the ledger"),
             );
+        }
+    }
+
+    /// Looks at the room on the coordinator's disk.
+    pub(super) fn see_ledger_room(&self) {
+        let host = self.world.host(COORDINATOR);
+        let (least, most) = RESERVE_BYTES;
+        let reserve = (host.disk().capacity() / RESERVE_PART).clamp(least, most);
+        // One that does not run looks at nothing.
+        let runs = host.is_up() && !host.is_paused();
+        let is_full = runs && host.disk().free() < reserve / 2;
+        let mut since_ms = self.ledger_full_since_ms.borrow_mut();
+        *since_ms = is_full.then(|| since_ms.unwrap_or_else(trace::elapsed_ms));
+    }
+
+    /// Since when the coordinator must know that its disk is full, where it is.
+    pub(super) fn known_full_since_ms(&self) -> Option<u64> {
+        // It may have room again since the last look.
+        self.see_ledger_room();
+        let since_ms = *self.ledger_full_since_ms.borrow();
+        since_ms.filter(|since_ms| trace::elapsed_ms() > since_ms + FULL_KNOWN_MS)
+    }
+
+    /// I10: a put that began while the coordinator had to know that its disk
+    /// is full, since `full_since_ms`, was acknowledged: removals may not find
+    /// the room that is kept for them.
+    pub(super) fn check_ledger_room(&self, what: &str, full_since_ms: Option<u64>) {
+        if full_since_ms.is_some() && full_since_ms == self.known_full_since_ms() {
+            let text = format!("{what} was stored, and the coordinator's disk is full");
+            self.violates("I10", text);
         }
     }
 

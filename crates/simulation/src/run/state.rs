@@ -55,6 +55,8 @@ pub(super) struct Run<'r> {
     pub(super) link_faults: RefCell<BTreeMap<usize, Fault>>,
     /// The coordinator's ledger, while it is gone from its path.
     pub(super) lost_ledger: RefCell<Option<LostLedger>>,
+    /// Since when the coordinator's disk has no room, while it has none.
+    pub(super) ledger_full_since_ms: RefCell<Option<u64>>,
     /// Data folders that are on wrong machines now.
     pub(super) displaced: RefCell<Option<Displaced>>,
     pub(super) chance: RefCell<Rng>,
@@ -95,6 +97,7 @@ impl<'r> Run<'r> {
             refusals: RefCell::default(),
             link_faults: RefCell::default(),
             lost_ledger: RefCell::default(),
+            ledger_full_since_ms: RefCell::default(),
             displaced: RefCell::default(),
             chance: RefCell::new(world.rng("run")),
             tally: RefCell::default(),

@@ -235,6 +235,14 @@ async fn pass_through(run: &Run<'_>, number: usize, fault: &Fault, hosts: &[Stri
             run.world.pass(lasts).await;
             each(&|host| host.disk().set_capacity(run.scenario.cluster.disk.0));
         }
+        FaultKind::CrowdedDisk => {
+            let free = fault.free.map_or(0, |free| free.0);
+            each(&|host| host.disk().crowd(free));
+            run.world.pass(lasts).await;
+            each(&|host| host.disk().uncrowd());
+            // Another such fault may begin before the next look.
+            run.see_ledger_room();
+        }
         FaultKind::FailSync
         | FaultKind::FailRead
         | FaultKind::FailWrite

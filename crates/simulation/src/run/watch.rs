@@ -56,6 +56,7 @@ impl Run<'_> {
                 self.violates("I9", stale);
             }
             self.see_cluster(&mut watched);
+            self.see_ledger_room();
             match &status {
                 Some(status) => {
                     if !seen.is_answering {

@@ -128,6 +128,8 @@ pub enum FaultKind {
     SwapFolders,
     /// A second process of a node starts on a copy of its folder.
     TwinNode,
+    /// Files of others fill the disk, and only `free` of it is left.
+    CrowdedDisk,
     /// Its frames go at `rate` bytes a second, in and out, after a burst.
     SlowRate,
 }
@@ -160,7 +162,7 @@ pub enum Harm {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Kill,
         Self::PowerCut,
         Self::Pause,
@@ -201,6 +203,7 @@ impl FaultKind {
         Self::SwapFolders,
         Self::TwinNode,
         Self::SlowRate,
+        Self::CrowdedDisk,
     ];
 
     /// Its name in a scenario.
@@ -247,6 +250,7 @@ impl FaultKind {
             Self::SwapFolders => "swap-folders",
             Self::TwinNode => "twin-node",
             Self::SlowRate => "slow-rate",
+            Self::CrowdedDisk => "crowded-disk",
         }
     }
 
@@ -274,7 +278,7 @@ impl FaultKind {
             Self::Delay => &[Host, PerMille, Latency, Lasts],
             Self::SlowLink | Self::SlowDisk => &[Host, Latency, Lasts],
             Self::SlowRate => &[Host, Rate, Lasts],
-            Self::FullDisk => &[Host, Free, Lasts],
+            Self::FullDisk | Self::CrowdedDisk => &[Host, Free, Lasts],
             Self::FailSync
             | Self::FailRead
             | Self::FailWrite
