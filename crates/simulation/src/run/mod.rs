@@ -2,8 +2,9 @@
 //! starts again what died, and an oracle outside of the store looks on. Then
 //! everything heals and is checked to the last byte.
 //!
-//! - `client`: what clients do, and whether what they see is right.
-//!   `patience`: how long that may take.
+//! - `client`: what clients do. `put`, `change`, `list`, `read`: the single
+//!   operations, and whether what comes of them is right. `patience`: how long
+//!   they may take.
 //! - `strike`: every fault, and its end. `guard`: whether it may strike now.
 //! - `second`: two coordinators on one catalog. `folder`: data folders on the
 //!   wrong machines.
@@ -14,6 +15,7 @@
 //! - `end`: what must hold when all is over.
 
 mod alarm;
+mod change;
 mod client;
 mod copies;
 mod end;
@@ -23,8 +25,11 @@ mod guard;
 mod hard;
 mod invariant;
 mod ledger;
+mod list;
 mod operator;
 mod patience;
+mod put;
+mod read;
 mod report;
 mod second;
 mod state;
