@@ -87,7 +87,7 @@ impl Console {
         let coordinator = env.peers.coordinator(&address);
         let settings = ClientSettings { retry_for, ..ClientSettings::default() };
         let wall = env.wall.clone();
-        let client = Arc::new(Client::new(env, coordinator.clone(), settings));
+        let client = Arc::new(Client::new(env, coordinator.clone(), settings).at(&address));
         Ok(Cluster { client, coordinator, wall })
     }
 

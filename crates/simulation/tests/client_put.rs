@@ -103,6 +103,31 @@ fn many_files_are_given_up_together_when_the_coordinator_is_not_there() {
 }
 
 #[test]
+fn a_coordinator_that_does_not_answer_is_waited_for_as_long_as_the_patience_says() {
+    for patience_s in [1, 3, 8] {
+        World::run(7, async |world| {
+            let retry_for = Duration::from_secs(patience_s);
+            let mut settings = settings(2, 2, ParitySpec::None, MIB);
+            settings.client.retry_for = retry_for;
+            let cluster = Cluster::start(world, settings).await;
+            let client = cluster.client().at("10.0.0.1:4000");
+            let bytes = sample_bytes(1, 1000);
+            let progress = dfs_core::client::Progress::new();
+            cluster.host(COORDINATOR).pause();
+            let since = tokio::time::Instant::now();
+            let put = client.put(seekable(&bytes), options("a"), &progress);
+            let error = put.await.expect_err("it is paused");
+            let waited = since.elapsed();
+            assert_eq!(error.kind, Kind::Unavailable);
+            assert!(waited <= retry_for + Duration::from_secs(1), "{patience_s} s: {waited:?}");
+            assert!(waited + Duration::from_secs(3) >= retry_for, "{patience_s} s: {waited:?}");
+            let told = format!("at 10.0.0.1:4000 does not answer (tried for {patience_s} s)");
+            assert!(error.message.contains(&told), "{}", error.message);
+        });
+    }
+}
+
+#[test]
 fn a_copy_that_no_other_node_can_take_is_left_to_repair() {
     for is_stream in [false, true] {
         World::run(2, async |world| {

@@ -15,12 +15,15 @@ use crate::mutant::{Mutant, is_planted};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// The least time that a call has to be answered, however short the patience.
+const CALL_WITHIN_MIN: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Makes a call to the coordinator, and makes it again while it answers
     /// `Unavailable` or not at all, with growing pauses, for at most
-    /// `retry_for`. What other calls of this client waited for just before
-    /// counts: many files in a row are given up together. For calls that change nothing, or that may be made twice;
+    /// `retry_for`: the last call is cut short. What other calls of this
+    /// client waited for just before counts: many files in a row are given up
+    /// together. For calls that change nothing, or that may be made twice;
     /// see [`Client::change`] for the others.
     ///
     /// # Errors
@@ -34,8 +37,10 @@ impl Client {
     {
         let started = Instant::now();
         let mut backoff = Backoff::new();
+        let gap_max = self.settings.call_within + 2 * BACKOFF_MAX;
         loop {
-            let error = match self.call_once(&make).await {
+            let waited = started.elapsed().max(self.outage.lasted(gap_max));
+            let error = match self.call_within(self.limit(waited), &make).await {
                 Err(error) if error.kind == Kind::Unavailable => error,
                 answer => {
                     self.outage.is_over();
@@ -43,12 +48,9 @@ impl Client {
                 }
             };
             let pause = backoff.next(&*self.env.random);
-            let gap_max = self.settings.call_within + 2 * BACKOFF_MAX;
             let waited = started.elapsed().max(self.outage.lasts(gap_max));
             if waited + pause >= self.settings.retry_for {
-                let waited_s = waited.as_secs();
-                let message = format!("{} (tried again for {waited_s} s)", error.message);
-                return Err(Error::new(Kind::Unavailable, message));
+                return Err(tried_for(error, waited));
             }
             tracing::debug!(%error, ?pause, "the coordinator is not available, trying again");
             sleep(pause).await;
@@ -79,7 +81,8 @@ impl Client {
         }
     }
 
-    /// Makes a call to the coordinator once, within `call_within`.
+    /// Makes a call to the coordinator once, within `call_within` and the
+    /// patience.
     pub(super) async fn call_once<T, Made>(
         &self,
         make: impl Fn(Arc<dyn CoordinatorService>) -> Made,
@@ -87,15 +90,40 @@ impl Client {
     where
         Made: Future<Output = Result<T>> + Send,
     {
-        let limit = self.settings.call_within;
+        self.call_within(self.limit(Duration::ZERO), make).await
+    }
+
+    /// Makes a call to the coordinator once, within `limit`.
+    pub(super) async fn call_within<T, Made>(
+        &self,
+        limit: Duration,
+        make: impl Fn(Arc<dyn CoordinatorService>) -> Made,
+    ) -> Result<T>
+    where
+        Made: Future<Output = Result<T>> + Send,
+    {
         match timeout(limit, make(self.coordinator.clone())).await {
             Ok(answer) => answer,
-            Err(_elapsed) => Err(Error::new(
-                Kind::Unavailable,
-                format!("the coordinator did not answer within {} s", limit.as_secs()),
-            )),
+            Err(_elapsed) => {
+                let at = self.address.as_deref().map_or_else(String::new, |at| format!(" at {at}"));
+                let text = format!("the coordinator{at} does not answer");
+                Err(Error::new(Kind::Unavailable, text))
+            }
         }
     }
+
+    /// Returns how long the next call may take, when `waited` of the patience
+    /// is over.
+    pub(super) fn limit(&self, waited: Duration) -> Duration {
+        let left = self.settings.retry_for.saturating_sub(waited);
+        left.max(CALL_WITHIN_MIN).min(self.settings.call_within)
+    }
+}
+
+/// Adds to an error how long an answer was waited for.
+pub(super) fn tried_for(error: Error, waited: Duration) -> Error {
+    let message = format!("{} (tried for {} s)", error.message, waited.as_secs());
+    Error::new(error.kind, message)
 }
 
 /// The time in which the coordinator was not there for any call of a client.
@@ -118,6 +146,15 @@ impl Outage {
         let since = before.map_or(now, |seen| seen.since);
         *seen = Some(Seen { since, last: now });
         now.duration_since(since)
+    }
+
+    /// Returns for how long calls have failed, when the last did so at most
+    /// `gap_max` ago.
+    fn lasted(&self, gap_max: Duration) -> Duration {
+        let now = Instant::now();
+        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = seen.filter(|seen| now.duration_since(seen.last) <= gap_max);
+        before.map_or(Duration::ZERO, |seen| now.duration_since(seen.since))
     }
 
     fn is_over(&self) {
@@ -166,10 +203,12 @@ mod tests {
         let gap = Duration::from_secs(14);
         assert_eq!(outage.lasts(gap), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(outage.lasted(gap), Duration::from_secs(10), "without another call");
         assert_eq!(outage.lasts(gap), Duration::from_secs(10), "of another file");
         outage.is_over();
         assert_eq!(outage.lasts(gap), Duration::ZERO);
         tokio::time::advance(Duration::from_secs(15)).await;
+        assert_eq!(outage.lasted(gap), Duration::ZERO);
         assert_eq!(outage.lasts(gap), Duration::ZERO, "nobody asked meanwhile");
     }
 

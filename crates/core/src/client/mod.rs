@@ -46,6 +46,8 @@ pub struct Client {
     env: Env,
     coordinator: Arc<dyn CoordinatorService>,
     settings: ClientSettings,
+    /// Where the coordinator is, for messages.
+    address: Option<Arc<str>>,
     buffers: Arc<buffer::FrameBuffers>,
     numbers: Arc<request::Numbers>,
     outage: Arc<call::Outage>,
@@ -63,11 +65,19 @@ impl Client {
             env,
             coordinator,
             settings,
+            address: None,
             buffers: Arc::default(),
             numbers: Arc::default(),
             outage: Arc::default(),
             paces: Arc::default(),
         }
+    }
+
+    /// Names the coordinator's address in messages.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Self {
+        self.address = Some(address.into());
+        self
     }
 
     /// The coordinator as it is; see [`Client::call`] for calls that try again.

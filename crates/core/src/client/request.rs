@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Client;
-use super::call::Backoff;
+use super::call::{Backoff, tried_for};
 use crate::api::{CoordinatorService, Error, Kind, Result};
 use crate::id::{ClientNumber, RequestId};
 
@@ -47,7 +47,7 @@ pub struct Doubt<'a> {
 impl Client {
     /// Makes a change through the coordinator, and asks again under the same
     /// request id, with growing pauses, until it has an answer or `retry_for`
-    /// is over.
+    /// is over. The last call is cut short then, but has a second.
     ///
     /// # Errors
     /// As the coordinator gives them: the change was not made and never will
@@ -67,7 +67,9 @@ impl Client {
         let mut request = number.next();
         let mut is_first = true;
         let answer = loop {
-            let error = match self.call_once(|coordinator| make(coordinator, request)).await {
+            let limit = self.limit(started.elapsed());
+            let called = self.call_within(limit, |coordinator| make(coordinator, request));
+            let error = match called.await {
                 Err(error) => error,
                 answer => break answer,
             };
@@ -87,7 +89,7 @@ impl Client {
             is_first = false;
             let pause = backoff.next(&*self.env.random);
             if started.elapsed() + pause >= self.settings.retry_for {
-                return Err(not_known(&error, doubt));
+                return Err(not_known(&tried_for(error, started.elapsed()), doubt));
             }
             tracing::debug!(%error, ?pause, %request, "a change has no answer yet, asking again");
             sleep(pause).await;

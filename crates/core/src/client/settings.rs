@@ -8,7 +8,8 @@ pub struct ClientSettings {
     /// How long a call to the coordinator, or a chunk that no node hands out,
     /// is tried again before the whole fails.
     pub retry_for: Duration,
-    /// How long one call to the coordinator may take before it counts as lost.
+    /// How long one call to the coordinator may take before it counts as lost,
+    /// where `retry_for` leaves that much.
     pub call_within: Duration,
     /// How long a copy may take to its first frame before the next source is
     /// asked as well.

@@ -74,7 +74,7 @@ pub(crate) struct GlobalArgs {
     /// Where the coordinator listens, for every verb that asks it
     #[arg(long = "coord", id = "coord-before", value_name = "HOST:PORT")]
     pub(crate) coord: Option<String>,
-    /// How long to try again when it cannot be reached
+    /// How long to wait for it when it cannot be reached or does not answer
     #[arg(long = "retry-for", id = "retry-for-before", value_name = "TIME",
           value_parser = parse_duration)]
     pub(crate) retry_for: Option<Duration>,
@@ -110,7 +110,7 @@ pub(crate) struct ClusterArgs {
     /// Where the coordinator listens (default: 127.0.0.1:4000)
     #[arg(long, value_name = "HOST:PORT", env = "DFS_SIM_COORD")]
     pub(crate) coord: Option<String>,
-    /// How long to try again when it cannot be reached (default: 10s)
+    /// How long to wait for it when it cannot be reached or does not answer (default: 10s)
     #[arg(long, value_name = "TIME", env = "DFS_SIM_RETRY_FOR", value_parser = parse_duration)]
     pub(crate) retry_for: Option<Duration>,
 }
