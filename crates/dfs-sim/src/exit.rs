@@ -91,6 +91,8 @@ pub(crate) struct Failure {
     /// The rule, what was found, and the nearest fix. Empty when the reason
     /// has been told already.
     pub(crate) message: String,
+    /// Lines that follow the message: what another program said.
+    pub(crate) lines: Vec<String>,
     /// Whether the answer on standard output has told of it.
     pub(crate) is_answered: bool,
     /// True when the change may have been made all the same.
@@ -103,12 +105,33 @@ pub(crate) type Outcome = Result<Code, Failure>;
 impl Failure {
     /// A failure that says `message`.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), is_answered: false, is_not_known: false }
+        let (message, lines) = (message.into(), Vec::new());
+        Self { code, message, lines, is_answered: false, is_not_known: false }
+    }
+
+    /// Adds the lines of `text` behind the message.
+    #[must_use]
+    pub(crate) fn followed_by(mut self, text: &str) -> Self {
+        self.lines.extend(text.lines().map(str::to_owned));
+        self
+    }
+
+    /// A failure that says `about: ` and the first line of `text`, followed by
+    /// its other lines.
+    pub(crate) fn quoting(code: Code, about: &str, text: &str) -> Self {
+        let (first, more) = text.split_once('\n').unwrap_or((text, ""));
+        Self::new(code, format!("{about}: {first}")).followed_by(more)
+    }
+
+    /// All that it says, for machines.
+    pub(crate) fn whole(&self) -> String {
+        let lines = self.lines.iter().map(String::as_str);
+        std::iter::once(&*self.message).chain(lines).collect::<Vec<_>>().join("\n")
     }
 
     /// What has been told in the answer already.
     pub(crate) fn answered(code: Code) -> Self {
-        Self { code, message: String::new(), is_answered: true, is_not_known: false }
+        Self { is_answered: true, ..Self::new(code, "") }
     }
 
     /// The command line is wrong.

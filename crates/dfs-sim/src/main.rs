@@ -123,6 +123,7 @@ fn run(cli: Cli) -> Outcome {
 fn tell(failure: &Failure, verb: Option<&str>) -> Code {
     if !failure.message.is_empty() {
         output::note(format!("dfs-sim: {failure}"));
+        failure.lines.iter().for_each(output::note);
     }
     if let Some(verb) = verb
         && failure.code != Code::Ok

@@ -101,7 +101,8 @@ impl Settings {
         let text =
             read_bounded(path).map_err(|e| Failure::local("read the configuration", path, &e))?;
         toml::from_str(&text).map_err(|e| {
-            Failure::new(Code::Usage, format!("the configuration {} is wrong: {e}", path.display()))
+            let about = format!("the configuration {} is wrong", path.display());
+            Failure::quoting(Code::Usage, &about, &e.to_string())
         })
     }
 }

@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command};
-use crate::output::progress;
+use crate::output::{self, progress};
 
 /// Sets logging up. `DFS_SIM_LOG` (as `RUST_LOG` elsewhere) wins over -v and -q.
 pub(crate) fn start(cli: &Cli) {
@@ -71,7 +71,30 @@ impl Write for Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
+        let event = one_line(&self.0);
         // A log that cannot be written has nowhere to say so.
-        progress::beside(|| drop(io::stderr().lock().write_all(&self.0)));
+        progress::beside(|| drop(io::stderr().lock().write_all(event.as_bytes())));
+    }
+}
+
+/// An event as one line. Its colours stay; all else that acts on a terminal is
+/// escaped: names and what other programs say come from anywhere.
+fn one_line(event: &[u8]) -> String {
+    let text = String::from_utf8_lossy(event);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    // The formatter escapes each escape character of a field.
+    let shown: Vec<_> = text.split('\u{1b}').map(output::printable).collect();
+    format!("{}\n", shown.join("\u{1b}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_and_keeps_its_colours() {
+        let event = b"\x1b[33m WARN\x1b[0m a\nINFO forged\tb\xe2\x80\xae\n";
+        let shown = "\u{1b}[33m WARN\u{1b}[0m a\\nINFO forged\\tb\\u{202e}\n";
+        assert_eq!(one_line(event), shown);
     }
 }

@@ -121,7 +121,7 @@ pub(super) async fn to_standard_output(
     let took = start.elapsed();
     let lines = match beside {
         Beside::Json => {
-            output::note(report::get_json(&summary, None, took).to_string());
+            json::note(&report::get_json(&summary, None, took));
             return Ok(Code::Ok);
         }
         Beside::Summary => report::get_lines(&summary, None, took),

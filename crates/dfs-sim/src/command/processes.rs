@@ -158,7 +158,7 @@ impl Member {
     /// Starts this program with `arguments` and waits until it serves.
     async fn start(name: &str, folder: &Path, arguments: &[&OsStr]) -> Result<Self, Failure> {
         let failed =
-            |what: String| Failure::new(Code::Other, format!("cannot start {name}: {what}"));
+            |what: String| Failure::quoting(Code::Other, &format!("cannot start {name}"), &what);
         let program = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
         // The person's own settings are not this cluster's.
         let settings = folder.join("none.toml");

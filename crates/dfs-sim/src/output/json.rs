@@ -27,11 +27,16 @@ pub(crate) fn print(command: &str, answer: Value) -> io::Result<()> {
     super::line(escaped(&whole.to_string()))
 }
 
-/// JSON whose strings have no control character as it is: JSON lets those
-/// above ASCII stand, and a terminal obeys them.
+/// Writes an object as a note, for an answer whose standard output is taken.
+pub(crate) fn note(object: &Value) {
+    super::write_note(&escaped(&object.to_string()));
+}
+
+/// JSON whose strings have no character as it is that acts on a terminal:
+/// JSON lets those above ASCII stand.
 fn escaped(json: &str) -> String {
     let escaped = |c: char| {
-        if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
+        if super::acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
     };
     json.chars().map(escaped).collect()
 }
@@ -47,7 +52,7 @@ pub(crate) fn failure(failure: &Failure) -> Value {
     let mut error = json!({
         "kind": failure.code.word(),
         "exit_code": failure.code as u8,
-        "message": failure.message,
+        "message": failure.whole(),
     });
     if failure.is_not_known {
         error["outcome"] = json!("not_known");

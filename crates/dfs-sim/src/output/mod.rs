@@ -20,19 +20,27 @@ use std::sync::{Mutex, PoisonError};
 /// Why nothing more is written to standard output.
 static TROUBLE: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Writes a line of the answer, or several. Line breaks stay, other control
-/// characters are escaped: names come from anywhere.
+/// Writes a line of the answer. What would act on the terminal or look like
+/// another line is escaped (see [`printable`]): names come from anywhere.
 ///
 /// # Errors
 /// None: a standard output that is closed or full is remembered (see
 /// [`take_trouble`]), and the work goes on.
 pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
-    let text = printable_lines(text.as_ref());
+    let text = printable(text.as_ref());
     write_once(|stdout| {
         stdout.write_all(text.as_bytes())?;
         stdout.write_all(b"\n")
     });
     Ok(())
+}
+
+/// Writes a text of several lines.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn lines(text: &str) -> io::Result<()> {
+    text.lines().try_for_each(line)
 }
 
 /// Writes to standard output as it is, unless that had trouble before.
@@ -56,24 +64,23 @@ pub(crate) fn take_trouble() -> Option<io::Error> {
     trouble.filter(|error| error.kind() != io::ErrorKind::BrokenPipe)
 }
 
-/// Writes a note for the person, beside the answer. Line breaks stay, other
-/// control characters are escaped.
+/// Writes a note of one line for the person, beside the answer; escaped as
+/// [`line`].
 pub(crate) fn note(text: impl AsRef<str>) {
-    let text = printable_lines(text.as_ref());
+    write_note(&printable(text.as_ref()));
+}
+
+/// Writes a line that is printable already to standard error.
+fn write_note(text: &str) {
     progress::beside(|| {
         // A note that cannot be written has nowhere to say so.
         drop(writeln!(io::stderr().lock(), "{text}"));
     });
 }
 
-fn printable_lines(text: &str) -> String {
-    let lines: Vec<Cow<'_, str>> = text.split('\n').map(printable).collect();
-    lines.join("\n")
-}
-
-/// `text` as a terminal may show it: no control character of it acts.
+/// `text` as one line that shows all its characters: none of them acts on the
+/// terminal, breaks the line or turns the direction of what follows.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let acts = |c: char| c.is_control() && c != '\t';
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
@@ -83,6 +90,17 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escaped).collect())
 }
 
+/// True for control characters, line and paragraph separators, and marks that
+/// turn the direction of a text.
+fn acts(c: char) -> bool {
+    let is_separator = matches!(c, '\u{2028}' | '\u{2029}');
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || is_separator || turns
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,9 +108,17 @@ mod tests {
     #[test]
     fn nothing_that_is_printed_acts_on_the_terminal() {
         for (text, shown) in [
-            ("plain ä\t漢", "plain ä\t漢"),
+            ("plain ä 漢 😀 שלום", "plain ä 漢 😀 שלום"),
             ("\u{1b}[31mred", "\\u{1b}[31mred"),
             ("two\nlines\r", "two\\nlines\\r"),
+            ("a\tcolumn", "a\\tcolumn"),
+            ("\u{2028}l\u{2029}", "\\u{2028}l\\u{2029}"),
+            (
+                "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}",
+                "\\u{202a}\\u{202b}\\u{202c}\\u{202d}\\u{202e}",
+            ),
+            ("\u{2066}\u{2067}\u{2068}\u{2069}", "\\u{2066}\\u{2067}\\u{2068}\\u{2069}"),
+            ("\u{200e}\u{200f}\u{61c}", "\\u{200e}\\u{200f}\\u{61c}"),
             ("\u{9b}2J\u{7f}\u{0}", "\\u{9b}2J\\u{7f}\\u{0}"),
         ] {
             assert_eq!(printable(text), shown);

@@ -124,3 +124,34 @@ fn a_recursive_put_stores_what_it_can_and_lists_the_rest() {
     assert!(!text.contains('\u{1b}') && !again.stderr.contains('\u{1b}'), "{}", again.stderr);
     assert_eq!(cluster.run(&["ls", "-r", "u"]).ended(0).text().lines().count(), 3);
 }
+
+#[test]
+fn no_path_or_name_looks_like_a_line_of_its_own() {
+    let cluster = Cluster::start(1, &["--replication", "1"]);
+    let forged = "a\nstored 7 files: all well\tyes\u{2028}b\u{202e}c";
+    cluster.make_file(&format!("t/{forged}"), 10);
+    cluster.make_file("plain", 10);
+    let missing = format!("t/none{forged}");
+    for line in [
+        &["put", "-r", "t"][..],
+        &["put", &missing, "--name", "z"],
+        &["put", "plain", &missing],
+        &["get", "plain", "--out", &missing],
+        &["ls", &missing],
+        &["stat", &missing],
+        &["sim", "run", &missing],
+    ] {
+        let answer = cluster.run(line);
+        for text in [&answer.text(), &answer.stderr] {
+            assert!(!text.contains(['\t', '\u{2028}', '\u{202e}']), "{line:?}: {text:?}");
+            let is_forged = text.lines().any(|line| line.starts_with("stored 7"));
+            assert!(!is_forged, "{line:?}: {text:?}");
+        }
+    }
+    // A name may hold what turns text, and is shown escaped.
+    cluster.run(&["put", "plain", "--name", "x\u{202e}y"]).ended(0);
+    for line in [&["ls"][..], &["ls", "-l"], &["stat", "x\u{202e}y"], &["ls", "--json"]] {
+        let text = cluster.run(line).ended(0).text();
+        assert!(text.contains("202e") && !text.contains('\u{202e}'), "{line:?}: {text:?}");
+    }
+}

@@ -40,13 +40,13 @@ pub(super) fn print(part: BenchPart, bench: &Bench) -> io::Result<()> {
             ("The catalog as it grows", bench.catalog.as_ref().map(catalog_lines))
         }
     };
-    output::line(format!("\n{title}\n"))?;
+    output::lines(&format!("\n{title}\n\n"))?;
     lines.unwrap_or_default().iter().try_for_each(output::line)
 }
 
 /// Says how long all of it took.
 pub(super) fn end(bench: &Bench) -> io::Result<()> {
-    output::line(format!("\nMeasured in {:.0} s.", bench.seconds))
+    output::lines(&format!("\nMeasured in {:.0} s.", bench.seconds))
 }
 
 fn limit_lines(limits: &Limits) -> Vec<String> {

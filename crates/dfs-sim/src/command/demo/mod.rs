@@ -157,7 +157,7 @@ fn client(address: &str) -> Cluster {
     let env = RealWorld::new(Handle::current()).client_env();
     let coordinator = env.peers.coordinator(address);
     let wall = env.wall.clone();
-    let client = Client::new(env, coordinator.clone(), ClientSettings::default());
+    let client = Client::new(env, coordinator.clone(), ClientSettings::default()).at(address);
     Cluster { client: Arc::new(client), coordinator, wall }
 }
 
@@ -287,8 +287,8 @@ async fn repair(
         }
         if start.elapsed() > REPAIR_WITHIN {
             let screen = output::screen::lines(&status, None).join("\n");
-            let message = format!("repair did not end within {REPAIR_WITHIN:?}:\n{screen}");
-            return Err(Failure::new(Code::Other, message));
+            let message = format!("repair did not end within {REPAIR_WITHIN:?}:");
+            return Err(Failure::new(Code::Other, message).followed_by(&screen));
         }
         sleep(LOOK_INTERVAL).await;
     }

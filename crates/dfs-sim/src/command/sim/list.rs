@@ -38,7 +38,7 @@ pub(super) fn show(name: &str, answer: AnswerArgs) -> Outcome {
         json::print("sim show", json!({ "scenario": whole }))?;
         return Ok(Code::Ok);
     }
-    output::line(scenario.text.trim_end())?;
+    output::lines(scenario.text.trim_end())?;
     Ok(Code::Ok)
 }
 

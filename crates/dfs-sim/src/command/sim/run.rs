@@ -132,7 +132,8 @@ fn read(path: &Path) -> Result<Scenario, Failure> {
         return Err(Failure::usage(format!("{shown} has {len} bytes: that is no scenario")));
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    Scenario::parse(&text).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))
+    Scenario::parse(&text)
+        .map_err(|e| Failure::quoting(Code::Usage, &path.display().to_string(), &e.to_string()))
 }
 
 /// Runs `work` on a thread of its own: a world has its own runtime.
