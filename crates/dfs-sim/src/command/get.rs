@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::closed::is_closed;
 use super::flight::Budget;
 use super::ls;
 use super::same::{Comparison, Way};
@@ -107,6 +108,10 @@ pub(super) async fn to_standard_output(
 ) -> Outcome {
     let progress = Progress::new();
     let start = Instant::now();
+    if is_closed(io::stdout()) {
+        // No failure: a program that throws an output away may do it like this.
+        console.note("standard output is closed or the null device: nobody gets these bytes");
+    }
     let mut sink = PipeSink::standard_output();
     let fetched =
         cluster.client.get(name, range.map(ByteRange::half_open), &mut sink, &progress).await;

@@ -5,6 +5,7 @@ mod about;
 mod bench;
 mod cat;
 mod catalog;
+mod closed;
 mod coord;
 mod demo;
 mod du;

@@ -4,22 +4,22 @@ mod guard;
 mod pieces;
 mod walk;
 
-use std::fs::{self, File as LocalFile, Metadata};
+use std::fs::{self, File as LocalFile};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dfs_core::client::{Source, SourceCheck};
 use dfs_core::env::File;
-use rustix::fs::{OFlags, fcntl_getfl};
 use tokio::task::spawn_blocking;
 
 use self::guard::Guard;
 use self::pieces::{PIECE_BYTES, Pieces, read_piece};
 pub(super) use self::walk::{Found, Walked};
+use super::closed::is_closed;
 use crate::exit::{Code, Failure};
 
 /// A file that uses no block of its disk and says that it is at most this
@@ -139,7 +139,7 @@ pub(super) fn standard_input() -> Result<Source, Failure> {
     let input = io::stdin().as_fd().try_clone_to_owned().map_err(|e| refuse(&e))?;
     let input = LocalFile::from(input);
     let found = input.metadata().map_err(|e| refuse(&e))?;
-    if is_closed(&input, &found) {
+    if is_closed(&input) {
         return Err(Failure::usage(
             "standard input is closed: there is nothing to store (feed it, such as COMMAND | \
              dfs-sim put -)",
@@ -157,15 +157,6 @@ pub(super) fn standard_input() -> Result<Source, Failure> {
         None
     };
     Ok(Source::Stream(Box::new(Pieces::of(input).guarded_by(guard))))
-}
-
-/// Whether standard input was closed when the process began: the standard
-/// library then opens the null device there, for reading and writing, which
-/// no shell does.
-fn is_closed(input: &LocalFile, found: &Metadata) -> bool {
-    let is_null = found.file_type().is_char_device()
-        && fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev());
-    is_null && fcntl_getfl(input).is_ok_and(|flags| flags.contains(OFlags::RDWR))
 }
 
 /// Bytes that are only read.

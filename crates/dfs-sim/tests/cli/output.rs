@@ -55,6 +55,12 @@ fn an_answer_that_nobody_reads_stops_no_work() {
         }
     }
     shell(&cluster, "$dfs put a --name told >/dev/full").ended(0).complained(&["cannot write"]);
+    for line in ["$dfs cat told", "$dfs get told --out -"] {
+        let closed = shell(&cluster, &format!("{line} >&-"));
+        closed.ended(0).complained(&["nobody gets these bytes"]);
+        let thrown_away = shell(&cluster, &format!("{line} >/dev/null")).ended(0);
+        assert!(!thrown_away.stderr.contains("nobody"), "{}", thrown_away.stderr);
+    }
 }
 
 #[test]
