@@ -396,3 +396,22 @@ fn a_volume_that_is_gone_is_called_that_by_a_new_coordinator_too() {
         assert_eq!(state(&cluster, "n1").await, Some(NodeState::NoVolume));
     });
 }
+
+#[test]
+fn a_node_that_names_the_address_of_another_one_is_refused() {
+    World::run(41, async |world| {
+        let cluster = Cluster::start(world, two_copies(3)).await;
+        let name = cluster.add_joining_node();
+        let host = cluster.host(&name);
+        let settings = NodeSettings {
+            address: cluster.host("n1").address().to_owned(),
+            ..cluster.node_settings(&name)
+        };
+        start_node_on(&host, settings).await.expect("it starts");
+        cluster.pass(Duration::from_secs(10)).await;
+        assert_eq!(state(&cluster, &name).await, None, "it is no member");
+        let status = cluster.status().await;
+        assert_eq!(status.verdict.word, Word::AllWell, "{:?}", status.verdict);
+        cluster.put("after", &sample_bytes(1, 100_000)).await.expect("n1 goes on");
+    });
+}

@@ -51,10 +51,13 @@ fn set_rate(net: &Net, node: &str, bytes_per_second: u64) {
     }
 }
 
+/// What befalls the network in the middle of a transfer.
+type Strike<'a> = Box<dyn FnOnce(&Net) + Send + 'a>;
+
 /// Keeps what it gets; something strikes once some of it is there.
 struct Striking<'a> {
     net: Net,
-    strike: Option<Box<dyn FnOnce(&Net) + Send + 'a>>,
+    strike: Option<Strike<'a>>,
     after: usize,
     taken: Vec<u8>,
 }

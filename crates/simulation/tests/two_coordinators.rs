@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dfs_core::api::{CoordinatorService, Kind, UnknownCopy};
+use dfs_core::api::{ClusterStatus, CoordinatorService, Kind, ReasonKind, UnknownCopy};
 use dfs_core::client::{Client, ClientError, ClientSettings, Progress};
 use dfs_core::coordinator::{CoordinatorProcess, CoordinatorSettings};
 use dfs_core::id::Handle;
 use dfs_core::mutant::{Mutant, plant};
 use dfs_core::node::NodeSettings;
 use dfs_core::policy::ParitySpec;
-use dfs_core::verdict::Word;
 use dfs_simulation::World;
 use dfs_simulation::cluster::{
     COORDINATOR, Cluster, ClusterSettings, options, seekable, start_coordinator_on,
@@ -62,6 +61,20 @@ fn copy_folder(world: &World, cluster: &Cluster<'_>, to: &str, port: u16) -> Arc
     host
 }
 
+/// The verdict names the catalog, and nothing is said of stripes and nodes by
+/// one that is not theirs.
+#[track_caller]
+fn assert_tells_of_the_catalog_alone(status: &ClusterStatus, kind: ReasonKind) {
+    let verdict = &status.verdict;
+    let first = verdict.reasons.first().expect("all is not well");
+    assert_eq!((first.kind, verdict.word), (kind, kind.word()), "{verdict:?}");
+    let is_known = |kind| matches!(kind, ReasonKind::NodeRefuses);
+    assert!(verdict.reasons[1..].iter().all(|reason| is_known(reason.kind)), "{verdict:?}");
+    assert_eq!(status.health.unreachable + status.health.lost, 0, "{:?}", status.health);
+    assert!(status.stored.sentence.starts_with("not known"), "{:?}", status.stored);
+    assert!(status.promise.sentence.starts_with("nothing can be stored"), "{:?}", status.promise);
+}
+
 #[test]
 fn a_second_coordinator_on_a_copied_folder_ends_and_harms_nothing() {
     World::run(301, async |world| {
@@ -106,7 +119,7 @@ fn an_older_copy_that_is_put_back_changes_and_deletes_nothing() {
         assert!(refused.message.contains("newer catalog exists"), "{refused}");
         assert!(refused.message.contains("--accept-older-catalog"), "{refused}");
         let status = cluster.status().await;
-        assert_ne!(status.verdict.word, Word::AllWell, "{:?}", status.verdict);
+        assert_tells_of_the_catalog_alone(&status, ReasonKind::OlderCatalog);
         assert!(status.makes_no_changes.expect("it says why").contains("newer catalog"));
         let (bytes, summary) = cluster.get_with("first", None, true).await.expect("reads go on");
         assert!(bytes == first && summary.may_be_old, "and say that they may be old");
@@ -255,6 +268,11 @@ fn an_empty_folder_under_nodes_of_a_cluster_serves_no_empty_namespace() {
         assert!(error.message.contains("mounted"), "{error}");
         let refused = cluster.put("second", &[]).await.expect_err("nobody would keep it");
         assert_eq!(refused.kind, Kind::WrongIdentity, "{refused}");
+        for _ in 0..3 {
+            let status = cluster.status().await;
+            assert_tells_of_the_catalog_alone(&status, ReasonKind::EmptyCatalog);
+            cluster.pass(20 * SECOND).await;
+        }
     });
 }
 

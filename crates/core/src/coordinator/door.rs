@@ -12,8 +12,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::writer::{Applied, Progress, Proposal, Told, Writer, not_done, not_known};
 use crate::api::{Error, Kind, Result};
@@ -24,6 +26,13 @@ use crate::mutant::{Mutant, is_planted};
 
 /// The most commands that wait; beyond it, proposers wait.
 const QUEUE_COMMANDS_MAX: usize = 4096;
+/// How long a reader waits for what it saw to be durable. It is much less than
+/// clients wait for an answer, so that they learn the reason.
+const READ_WAIT_MAX: Duration = Duration::from_secs(4);
+/// A commit that takes longer than this is worth telling.
+const SLOW_AFTER: Duration = Duration::from_secs(3);
+/// What is told of it.
+const SLOW_DISK: &str = "the disk of the coordinator's catalog does not finish a commit";
 
 /// Where commands go in and the catalog is read.
 pub(crate) struct Door {
@@ -34,6 +43,8 @@ pub(crate) struct Door {
     position: Arc<AtomicU64>,
     /// What the writer found at its last look at the ledger.
     looked: Arc<Mutex<Looked>>,
+    /// When the writer's call to the disk began that goes on now.
+    busy_since: Arc<Mutex<Option<Instant>>>,
     /// The place of the ledger's file.
     place: Option<Place>,
 }
@@ -56,10 +67,16 @@ impl Door {
         let position = Arc::new(AtomicU64::new(ledger.durable_position()));
         let looked = Arc::new(Mutex::new(looked));
         let place = ledger.place();
-        let told = Told { progress: publisher, position: position.clone(), looked: looked.clone() };
+        let busy_since = Arc::default();
+        let told = Told {
+            progress: publisher,
+            position: position.clone(),
+            looked: looked.clone(),
+            busy_since: Arc::clone(&busy_since),
+        };
         let writer = Writer { env: env.clone(), ledger, catalog: catalog.clone(), told };
         env.spawn(writer.run(waiting));
-        Self { catalog, queue, progress, position, looked, place }
+        Self { catalog, queue, progress, position, looked, busy_since, place }
     }
 
     /// The ledger's last durable commit.
@@ -195,10 +212,36 @@ impl Door {
             // What was seen above that was taken back.
             Progress::Ended { batches, .. } => Some(*batches >= seen),
         };
-        match self.progress.until(is_durable).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(not_done(&self.reason())),
+        match timeout(READ_WAIT_MAX, self.progress.until(is_durable)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) => Err(not_done(&self.reason())),
+            Err(_) => {
+                let text =
+                    format!("{SLOW_DISK}: what was read may be taken back, so nothing is told");
+                Err(Error::new(Kind::Unavailable, text))
+            }
         }
+    }
+
+    /// Waits until all that was applied is durable, though not for long, and
+    /// returns what takes the disk long, where something does.
+    pub(crate) async fn why_slow(&self) -> Option<String> {
+        let applied = self.batches();
+        let is_caught_up = |progress: &Progress| match progress {
+            Progress::Durable(batches) => (*batches >= applied).then_some(()),
+            // Then another reason is told.
+            Progress::Ended { .. } => Some(()),
+        };
+        // What is not durable yet may be told once it is known to take long.
+        let _ = timeout(SLOW_AFTER, self.progress.until(is_caught_up)).await;
+        let busy_since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy_for = busy_since.map(|since| since.elapsed()).filter(|time| *time >= SLOW_AFTER);
+        busy_for.map(|time| {
+            let seconds = time.as_secs();
+            format!(
+                "{SLOW_DISK} (for {seconds} s): changes wait for it, reads too. Look at that disk"
+            )
+        })
     }
 
     fn reason(&self) -> String {

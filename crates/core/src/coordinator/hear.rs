@@ -21,9 +21,13 @@ impl Coordinator {
                 format!("node {} is in no cluster: start it with --join", info.id),
             ));
         }
+        self.check_address(info)?;
         let obeys_us = heartbeat.allegiance.told.run == self.context.run;
         if !obeys_us {
-            self.check_kin(info, &heartbeat.allegiance)?;
+            if let Err(stranger) = self.check_kin(info, &heartbeat.allegiance) {
+                self.note_stranger(&heartbeat);
+                return Err(stranger);
+            }
             if info.cluster.is_none() {
                 self.register(info, Some(heartbeat.space)).await?;
             }
@@ -80,6 +84,23 @@ impl Coordinator {
         };
         let state = self.state();
         state.members.get(member.index).is_some_and(|live| live.unadoptable.is_some())
+    }
+
+    /// Notes a member that was told of a newer catalog than this one. It is
+    /// there, readers may try it, and what it holds is not known here.
+    fn note_stranger(&self, heartbeat: &Heartbeat) {
+        let info = &heartbeat.info;
+        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
+        let Some(member) = known.filter(|member| member.folder == info.folder) else { return };
+        let now_ms = self.now_ms();
+        let mut state = self.state();
+        if let Some(live) = state.members.live.get_mut(&member.index) {
+            live.health.heard(now_ms, info.session);
+            live.space = heartbeat.space;
+            live.version.clone_from(&info.version);
+            let run = heartbeat.allegiance.told.run;
+            live.refuses = Some(format!("run {run}, which has a newer catalog"));
+        }
     }
 
     /// Notes that a member speaks that was not adopted yet.
@@ -206,6 +227,36 @@ impl Coordinator {
         reached(Mark::DoubledRefused);
         self.note_refused(member.index, &refusal);
         Err(Error::new(Kind::WrongIdentity, refusal))
+    }
+
+    /// Refuses a node that names the address of another one which is heard:
+    /// what is sent there reaches the other.
+    fn check_address(&self, info: &NodeInfo) -> Result<()> {
+        let now_ms = self.now_ms();
+        let known = self.door.peek(|catalog| {
+            catalog.members().map(|member| (member.index, member.id.clone())).collect::<Vec<_>>()
+        });
+        let state = self.state();
+        let has_it = |(index, id): &&(NodeIndex, NodeId)| {
+            *id != info.id
+                && state.members.get(*index).is_some_and(|live| {
+                    live.address == info.address
+                        && live.health.state(now_ms) == NodeState::Online
+                        && live.session.is_some_and(|session| session != info.session)
+                })
+        };
+        let Some((_, other)) = known.iter().find(has_it) else { return Ok(()) };
+        // A member may have taken over the address a moment ago: it asks again.
+        let is_member = known.iter().any(|(_, id)| *id == info.id);
+        let kind = if is_member { Kind::Unavailable } else { Kind::WrongIdentity };
+        Err(Error::new(
+            kind,
+            format!(
+                "node {} says that it is at {}, and node {other} answers there: give {} an \
+                 --advertise address of its own",
+                info.id, info.address, info.id
+            ),
+        ))
     }
 
     fn note_refused(&self, node: NodeIndex, reason: &str) {

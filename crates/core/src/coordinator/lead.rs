@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::role::Coordinator;
+use super::writer::in_memory_only;
 use crate::api::{Error, Kind, Result};
 use crate::catalog::{Command, Outcome};
 use crate::id::{NodeId, NodeIndex, SessionId};
@@ -317,12 +318,7 @@ impl Coordinator {
     /// Why no change can become durable, where that is so.
     pub(super) fn ledger_trouble(&self) -> Option<String> {
         if let Some(lost) = self.door.why_lost() {
-            return Some(format!(
-                "THE CATALOG IS IN MEMORY ONLY: {lost}. Nothing is acknowledged, reads go on. Put \
-                 the folder back; or write the catalog to another folder with 'dfs-sim catalog \
-                 rescue FOLDER', and start the coordinator on that. Do not stop the coordinator \
-                 before"
-            ));
+            return Some(in_memory_only(&lost));
         }
         let closed = self.door.why_closed()?;
         Some(format!(

@@ -16,7 +16,7 @@ use crate::placement::{self, Candidate, PlacementError, PlacementRequest};
 use crate::policy::{PlacementStrategy, PolicySpec, StripeShape};
 use crate::presence::Summary;
 use crate::repair::{Change, StripeHealth, Survey};
-use crate::verdict::{FilesAffected, Known, LedgerKnown, NodeKnown};
+use crate::verdict::{FilesAffected, Known, LedgerKnown, NodeKnown, OtherCatalog};
 
 /// How long a refused announcement under a node's id is shown.
 const REFUSED_SHOWN_MS: u64 = 30_000;
@@ -51,14 +51,12 @@ struct Seen {
 impl Coordinator {
     /// See [`crate::api::CoordinatorService::status`].
     pub(super) async fn cluster_status(&self) -> Result<ClusterStatus> {
-        let (members, totals, policy, placement) = self
-            .door
-            .read(|catalog| {
-                let members: Vec<MemberRecord> = catalog.members().cloned().collect();
-                let cluster = catalog.cluster().expect("it was founded at the start");
-                (members, catalog.totals(), cluster.policy, cluster.placement)
-            })
-            .await?;
+        let slow = self.door.why_slow().await;
+        let (members, totals, policy, placement) = self.door.peek(|catalog| {
+            let members: Vec<MemberRecord> = catalog.members().cloned().collect();
+            let cluster = catalog.cluster().expect("it was founded at the start");
+            (members, catalog.totals(), cluster.policy, cluster.placement)
+        });
         let (leased, counted) = self.leased_members();
         let trouble = self.ledger_trouble();
         let is_stuck = trouble.is_some() || self.may_be_old().await;
@@ -79,7 +77,19 @@ impl Coordinator {
             candidate
         };
         let candidates = seen.candidates.into_iter().map(takes_chunks).collect();
-        let promise = self.promise(&policy, placement, candidates);
+        let hindrance = self.lead.hindrance();
+        let other_catalog = hindrance.as_ref().map(|hindrance| OtherCatalog {
+            reason: &hindrance.reason,
+            is_empty: hindrance.is_empty,
+        });
+        let promise = match hindrance {
+            Some(_) => Promise {
+                nodes_lost_max: None,
+                zones_lost_max: None,
+                sentence: "nothing can be stored through this coordinator".to_owned(),
+            },
+            None => self.promise(&policy, placement, candidates),
+        };
         // A coordinator that makes no changes stores nothing, whatever room there is.
         let cannot_store = match &trouble {
             Some(_) => None,
@@ -90,6 +100,7 @@ impl Coordinator {
             lost: trouble.as_deref().filter(|_| lost.is_some()),
             broken: trouble.as_deref().filter(|_| lost.is_none()),
             full: full.as_deref(),
+            slow: slow.as_deref(),
         };
         let verdict = Verdict::of(&Known {
             uptime_ms: now_ms,
@@ -103,7 +114,12 @@ impl Coordinator {
             cannot_store: cannot_store.as_deref(),
             stores_thinly: stores_thinly.as_deref(),
             ledger,
+            other_catalog,
         });
+        let stored = match other_catalog {
+            Some(_) => Stored::of_other_catalog(),
+            None => Stored::of(&seen.survey, seen.health, seen.thin_files),
+        };
         let expected = seen.nodes.len().saturating_add(seen.never_heard.len());
         Ok(ClusterStatus {
             cluster: self.context.cluster,
@@ -121,7 +137,7 @@ impl Coordinator {
             is_relaxed: self.settings.durability == Durability::Relaxed,
             verdict,
             promise,
-            stored: Stored::of(&seen.survey, seen.health, seen.thin_files),
+            stored,
             nodes_expected: u32::try_from(expected).unwrap_or(u32::MAX),
             nodes: seen.nodes,
             usage: Usage {

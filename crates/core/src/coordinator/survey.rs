@@ -287,7 +287,15 @@ impl Coordinator {
     pub(super) fn standings(&self, state: &State) -> BTreeMap<NodeIndex, Standing> {
         let now_ms = self.now_ms();
         let repair_after_ms = self.settings.repair_after_ms;
-        let of = |live: &super::member::Live| Standing::of(&live.health, now_ms, repair_after_ms);
+        let is_hindered = self.lead.hindrance().is_some();
+        let of = |live: &super::member::Live| {
+            match Standing::of(&live.health, now_ms, repair_after_ms) {
+                // Nodes that heed a newer catalog's run are silent here, and
+                // say nothing of their copies.
+                Standing::Away | Standing::Gone if is_hindered => Standing::Unknown,
+                standing => standing,
+            }
+        };
         state.members.iter().map(|(index, live)| (index, of(live))).collect()
     }
 }

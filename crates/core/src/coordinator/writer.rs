@@ -1,10 +1,11 @@
 //! The catalog's writer: applies the commands that wait, and makes them
 //! durable together (group commit).
 //!
-//! It looks at what its ledger stands on: before anything is added, after each
-//! commit, and once a heartbeat when nothing comes. A ledger whose file is
-//! gone from its path takes no further command. A ledger whose disk is full
-//! takes none that grows it, and that is seen before the command is applied.
+//! It looks at what its ledger stands on: before each batch, after each commit,
+//! and once a heartbeat when nothing comes. A ledger whose file is gone from
+//! its path, or was written over, takes no further command. A ledger whose disk
+//! is full takes none that grows it, and that is seen before the command is
+//! applied.
 //!
 //! When a commit fails, the batch is taken back in memory, and the writer
 //! ends. Nobody has been told of that batch. Its ledger is closed by then, so
@@ -36,7 +37,7 @@ const COMMIT_DELAY_MAX_MS: u64 = 500;
 /// What relaxed durability left behind is made durable when nothing came for
 /// this long.
 const RELAXED_SYNC_AFTER: Duration = Duration::from_secs(1);
-/// A look is this long good enough to add to the ledger.
+/// A look is this long good enough to write to the ledger.
 const LOOK_GOOD_FOR: Duration = Duration::from_millis(20);
 
 /// The catalog and how many batches it holds.
@@ -70,6 +71,8 @@ pub(super) struct Told {
     pub(super) progress: Publisher<Progress>,
     pub(super) position: Arc<AtomicU64>,
     pub(super) looked: Arc<Mutex<Looked>>,
+    /// When the call to the disk began that goes on now.
+    pub(super) busy_since: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Who proposed, and what came of it.
@@ -99,6 +102,15 @@ pub(super) fn not_done(reason: &str) -> Error {
     Error::new(Kind::Unavailable, text)
 }
 
+/// What is told of a ledger whose file is not at its path as it was written.
+pub(super) fn in_memory_only(lost: &str) -> String {
+    format!(
+        "THE CATALOG IS IN MEMORY ONLY: {lost}. Nothing is acknowledged, reads go on. Put the \
+         folder back; or write the catalog to another folder with 'dfs-sim catalog rescue \
+         FOLDER', and start the coordinator on that. Do not stop the coordinator before"
+    )
+}
+
 /// The outcome of a command that was applied is not known.
 pub(super) fn not_known(reason: &str) -> Error {
     let text = format!("the change was under way when its commit could not be confirmed: {reason}");
@@ -123,15 +135,17 @@ impl Writer {
             };
             let looks_before = match is_idle {
                 true => looked_at.elapsed() >= HEARTBEAT_INTERVAL,
-                false => {
-                    looked_at.elapsed() > LOOK_GOOD_FOR
-                        && proposals.iter().any(|proposal| proposal.command.grows())
-                }
+                false => looked_at.elapsed() > LOOK_GOOD_FOR,
             };
             if looks_before {
                 let was_lost = self.told.look().lost.is_some();
-                self = self.look().await;
+                let (writer, tried) = self.look(is_idle).await;
+                self = writer;
                 looked_at = Instant::now();
+                if let Err(error) = tried {
+                    tracing::error!(%error, "the disk of the catalog takes nothing");
+                    return self.end(waiting, Batch::default(), error.to_string()).await;
+                }
                 if was_lost && self.told.look().lost.is_none() {
                     let reason = "its file is back at its path, and is opened again".to_owned();
                     return self.end(waiting, Batch::default(), reason).await;
@@ -168,7 +182,7 @@ impl Writer {
         }
         let applies_first = is_planted(Mutant::AppliesBeforeReserve);
         let refusal = |command: &Command| match (&lost, &full) {
-            (Some(lost), _) => Some(not_done(lost)),
+            (Some(lost), _) => Some(not_done(&in_memory_only(lost))),
             (None, Some(full)) if command.grows() && !applies_first => {
                 Some(Error::new(Kind::NoSpace, full.clone()))
             }
@@ -232,6 +246,7 @@ impl Writer {
         is_idle: bool,
     ) -> (Self, Batch, std::result::Result<(), LedgerError>) {
         let pool = self.env.pool.clone();
+        self.told.note_busy(true);
         let (writer, batch, committed) = env::run(&*pool, Work::Disk, move || {
             // Only relaxed durability leaves something for an idle moment.
             let committed = match is_idle {
@@ -244,16 +259,23 @@ impl Writer {
             (self, batch, committed)
         })
         .await;
+        writer.told.note_busy(false);
         (writer, batch, committed)
     }
 
-    async fn look(mut self) -> Self {
+    /// Looks at the ledger, and tries its disk where no commit does.
+    async fn look(mut self, is_idle: bool) -> (Self, std::result::Result<(), LedgerError>) {
         let pool = self.env.pool.clone();
-        env::run(&*pool, Work::Disk, move || {
+        self.told.note_busy(true);
+        let (writer, tried) = env::run(&*pool, Work::Disk, move || {
             self.look_now();
-            self
+            let is_tried = is_idle && self.told.look().lost.is_none();
+            let tried = if is_tried { self.ledger.try_disk() } else { Ok(()) };
+            (self, tried)
         })
-        .await
+        .await;
+        writer.told.note_busy(false);
+        (writer, tried)
     }
 
     fn look_now(&mut self) {
@@ -319,6 +341,11 @@ impl Told {
 
     fn look(&self) -> Looked {
         self.lock().clone()
+    }
+
+    fn note_busy(&self, is_busy: bool) {
+        let since = is_busy.then(Instant::now);
+        *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     fn durable_batches(&self) -> u64 {

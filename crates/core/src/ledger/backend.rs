@@ -71,6 +71,11 @@ impl Backend {
         Ok(())
     }
 
+    /// From now on, no write goes to the file.
+    pub(super) fn hold(&self) {
+        self.lock().get_or_insert_default();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Held>> {
         // A holder that panicked left a list of whole steps behind.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

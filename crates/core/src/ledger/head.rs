@@ -14,6 +14,8 @@
 //! and becomes durable with the next sync: so a mark is never ahead of the
 //! commits in the file, unless the file lost one.
 
+use std::io::{self, ErrorKind};
+
 use super::backend::read_surely;
 use super::error::LedgerError;
 use super::{FORMAT_VERSION, LEDGER_FILE};
@@ -68,7 +70,8 @@ impl Head {
             0 => return Err(LedgerError::damaged("its format version is 0")),
             found => return Err(LedgerError::NewerFormat { found }),
         }
-        let marks = [read_mark(file, 0)?, read_mark(file, 1)?];
+        let read = LedgerError::io("reading its last commit");
+        let marks = [read_mark(file, 0).map_err(&read)?, read_mark(file, 1).map_err(&read)?];
         if marks == [None, None] {
             return Err(LedgerError::damaged("both marks of its last commit fail their checksum"));
         }
@@ -99,6 +102,38 @@ impl Head {
         self.marks.iter().flatten().copied().max().unwrap_or(0)
     }
 
+    /// True when the file holds the marks that were written to it, and its last
+    /// byte, so that nobody has written over it. A single mark that cannot be
+    /// read is rot. Blocks.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    pub(super) fn stands_in(&self, file: &dyn File) -> io::Result<bool> {
+        let mut last = [0];
+        let marks = file
+            .read_at(file.len()?.saturating_sub(1), &mut last)
+            .and_then(|()| Ok([read_mark(file, 0)?, read_mark(file, 1)?]));
+        match marks {
+            Ok(marks) => {
+                let mut pairs = marks.iter().zip(&self.marks);
+                let is_ours = pairs.all(|(mark, ours)| mark.is_none() || mark == ours);
+                Ok(is_ours && marks != [None, None])
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the last mark again and makes it durable: a disk that does not
+    /// take it takes no commit either. Blocks.
+    pub(super) fn try_disk(&self, file: &dyn File) -> Result<(), LedgerError> {
+        let slot = usize::from(self.marks[1] > self.marks[0]);
+        if let Some(commit) = self.marks[slot] {
+            write_mark(file, slot, commit)?;
+        }
+        file.sync().map_err(LedgerError::io("trying its disk"))
+    }
+
     /// Notes that `commit` is durable.
     pub(super) fn mark(&mut self, file: &dyn File, commit: u64) -> Result<(), LedgerError> {
         // A mark that cannot be read counts as the oldest.
@@ -127,10 +162,9 @@ fn write_mark(file: &dyn File, slot: usize, commit: u64) -> Result<(), LedgerErr
 }
 
 /// The mark in `slot`; `None` when it was torn or damaged.
-fn read_mark(file: &dyn File, slot: usize) -> Result<Option<u64>, LedgerError> {
+fn read_mark(file: &dyn File, slot: usize) -> io::Result<Option<u64>> {
     let mut bytes = [0; MARK_BYTES];
-    let read = LedgerError::io("reading its last commit");
-    read_surely(file, MARK_OFFSETS[slot], &mut bytes).map_err(read)?;
+    read_surely(file, MARK_OFFSETS[slot], &mut bytes)?;
     let (commit, sum) = bytes.split_at(8);
     let commit = commit.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     Ok((sum == mark_sum(slot, commit).to_le_bytes()).then_some(commit))

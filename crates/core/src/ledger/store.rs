@@ -27,7 +27,8 @@ use crate::mutant::{Mutant, is_planted};
 pub struct Ledger {
     pub(super) database: Closing,
     pub(super) file: Arc<dyn File>,
-    head: Head,
+    pub(super) backend: Backend,
+    pub(super) head: Head,
     tally: Tally,
     durability: Durability,
     /// Commits since the last durable one; always 0 under strict durability.
@@ -100,6 +101,7 @@ impl Ledger {
         let mut ledger = Self {
             database,
             file,
+            backend,
             head,
             tally,
             durability,
@@ -166,6 +168,20 @@ impl Ledger {
             return Ok(());
         }
         self.guarded_write(&[], true)
+    }
+
+    /// Finds out whether the disk still takes what is written, when no commit
+    /// has asked it for a while. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn try_disk(&mut self) -> Result<(), LedgerError> {
+        if self.is_poisoned {
+            return Err(LedgerError::Poisoned);
+        }
+        let tried = self.head.try_disk(&*self.file);
+        self.is_poisoned = tried.is_err();
+        tried
     }
 
     fn guarded_write(&mut self, changes: &[Change], is_durable: bool) -> Result<(), LedgerError> {

@@ -3,7 +3,9 @@
 //!
 //! A folder that was removed, moved away or hidden under another mount leaves
 //! the open file as it was: commits go on to succeed, into a file that no
-//! start finds. Only a look at the path shows it.
+//! start finds. Only a look at the path shows it. A backup that was copied over
+//! the open file leaves the file where it was: only a look at its head shows
+//! that the marks of the last commits are not those that were written.
 //!
 //! The reserve is space that the ledger's file has taken behind its end. No
 //! other file can use it, so what must go on when the disk is full (removals,
@@ -63,7 +65,15 @@ impl Ledger {
     }
 
     fn why_lost(&self, disk: &dyn Disk) -> Option<String> {
-        why_not_there(disk, self.place)
+        why_not_there(disk, self.place).or_else(|| {
+            // A head that cannot be read is the disk's trouble; a commit tells.
+            let stands = self.head.stands_in(&*self.file).unwrap_or(true);
+            (!stands).then(|| {
+                // What stands there now may be a good backup.
+                self.backend.hold();
+                format!("its {LEDGER_FILE} was written over")
+            })
+        })
     }
 
     fn why_full(&mut self, disk: &dyn Disk) -> Option<String> {

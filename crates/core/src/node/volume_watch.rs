@@ -73,13 +73,13 @@ impl VolumeWatch {
 
     /// Checks that the folder is still the one of the start; blocks for as
     /// long as one `stat` takes.
-    fn check_place(&self, disk: &dyn Disk) -> Result<()> {
+    fn check_place(&self, store: &Store, disk: &dyn Disk) -> Result<()> {
         if let (Some(before), Ok(now)) = (self.place, disk.place())
             && before == now
         {
             return Ok(());
         }
-        let Some(gone) = self.why_gone(disk) else { return Ok(()) };
+        let Some(gone) = self.why_gone(store, disk) else { return Ok(()) };
         let text = format!("the chunk was not taken: {gone}");
         self.state().gone = Some(gone);
         Err(Error::new(Kind::Unavailable, text))
@@ -87,7 +87,7 @@ impl VolumeWatch {
 
     /// Looks at the volume; blocks.
     fn look(&self, store: &Store, disk: &dyn Disk) {
-        let gone = self.why_gone(disk);
+        let gone = self.why_gone(store, disk);
         let is_there = gone.is_none();
         let before = std::mem::replace(&mut self.state().gone, gone.clone());
         match (&before, &gone) {
@@ -100,7 +100,7 @@ impl VolumeWatch {
         }
     }
 
-    fn why_gone(&self, disk: &dyn Disk) -> Option<String> {
+    fn why_gone(&self, store: &Store, disk: &dyn Disk) -> Option<String> {
         let fix = "mount its volume, or restore the folder, and start the node again";
         match (self.place, disk.place()) {
             (Some(before), Ok(now)) if before != now => {
@@ -115,7 +115,11 @@ impl VolumeWatch {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some(format!("the data folder has lost its file {IDENTITY_FILE}: {fix}"))
             }
-            // What cannot be read is the disk's trouble; the volume is there.
+            // One file that cannot be opened is the disk's trouble. Where no
+            // file can be, nobody can read a chunk.
+            Err(error) if !store.opens_a_file() => {
+                Some(format!("the data folder cannot be read ({error}): {fix}"))
+            }
             _ => None,
         }
     }
@@ -134,8 +138,9 @@ impl Node {
         if is_planted(Mutant::NeverLooksAtVolume) {
             return Ok(());
         }
-        let (volume, disk) = (Arc::clone(&self.volume), Arc::clone(&self.env.disk));
-        self.on_disk(move || volume.check_place(&*disk)).await
+        let (volume, store) = (Arc::clone(&self.volume), Arc::clone(&self.store));
+        let disk = Arc::clone(&self.env.disk);
+        self.on_disk(move || volume.check_place(&store, &*disk)).await
     }
 
     /// Looks at the volume, for as long as a heartbeat may wait. A look that

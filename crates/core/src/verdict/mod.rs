@@ -72,6 +72,17 @@ pub struct Known<'a> {
     pub stores_thinly: Option<&'a str>,
     /// What is wrong with the coordinator's ledger.
     pub ledger: LedgerKnown<'a>,
+    /// Why the coordinator's catalog is not that of its nodes.
+    pub other_catalog: Option<OtherCatalog<'a>>,
+}
+
+/// Why a coordinator's catalog is not that of its nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct OtherCatalog<'a> {
+    /// What was found, and the ways out.
+    pub reason: &'a str,
+    /// True when the coordinator began with an empty folder.
+    pub is_empty: bool,
 }
 
 /// What is wrong with the file that keeps the catalog, in words.
@@ -83,6 +94,8 @@ pub struct LedgerKnown<'a> {
     pub broken: Option<&'a str>,
     /// Why nothing may be added to it.
     pub full: Option<&'a str>,
+    /// Why a commit takes long.
+    pub slow: Option<&'a str>,
 }
 
 /// How many files have stripes in a condition. A count stops at
@@ -146,6 +159,15 @@ impl Stored {
     }
 }
 
+impl Stored {
+    /// What a coordinator can say whose catalog is not that of its nodes.
+    #[must_use]
+    pub fn of_other_catalog() -> Self {
+        let sentence = "not known: this catalog is not that of the nodes".to_owned();
+        Self { sentence, ..Self::default() }
+    }
+}
+
 impl FilesAffected {
     /// The files that a survey found.
     #[must_use]
@@ -185,8 +207,14 @@ impl Verdict {
     #[must_use]
     pub fn of(known: &Known<'_>) -> Self {
         let mut reasons = reason::of_ledger(&known.ledger);
-        reasons.extend(reason::of_data(known));
-        reasons.extend(reason::of_start(known));
+        match &known.other_catalog {
+            // What such a catalog says of stripes and nodes is not so.
+            Some(other) => reasons.push(reason::of_other_catalog(other)),
+            None => {
+                reasons.extend(reason::of_data(known));
+                reasons.extend(reason::of_start(known));
+            }
+        }
         reasons.extend(reason::of_nodes(known));
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.kind.word()));
         reasons.truncate(REASONS_MAX);
@@ -244,7 +272,10 @@ impl Word {
     }
 }
 
-/// True while the coordinator may still be waiting for its nodes.
+/// True while the coordinator waits for nodes that it has not heard since its
+/// start.
 fn is_starting(known: &Known<'_>) -> bool {
+    let is_unheard = |node: &NodeKnown| node.state == NodeState::Unknown;
     known.uptime_ms <= OFFLINE_AFTER_MS
+        && (!known.never_heard.is_empty() || known.nodes.iter().any(is_unheard))
 }

@@ -1,6 +1,6 @@
 //! Why the verdict is what it is.
 
-use super::{Known, LedgerKnown, NodeKnown, Word, is_starting};
+use super::{Known, LedgerKnown, NodeKnown, OtherCatalog, Word, is_starting};
 use crate::health::{NodeState, OFFLINE_AFTER_MS};
 use crate::id::NodeId;
 use crate::repair::FILES_COUNTED_MAX;
@@ -62,11 +62,17 @@ pub enum ReasonKind {
     LedgerBroken,
     /// The disk of the coordinator's ledger is full.
     LedgerFull,
+    /// The disk of the coordinator's ledger does not finish a commit.
+    LedgerSlow,
+    /// The coordinator's folder was empty, and its nodes are of another cluster.
+    EmptyCatalog,
+    /// A node was told of a newer catalog than the coordinator's.
+    OlderCatalog,
 }
 
 impl ReasonKind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::StripesLost,
         Self::StripesUnreachable,
         Self::StripesAtRisk,
@@ -87,6 +93,9 @@ impl ReasonKind {
         Self::LedgerLost,
         Self::LedgerBroken,
         Self::LedgerFull,
+        Self::LedgerSlow,
+        Self::EmptyCatalog,
+        Self::OlderCatalog,
     ];
 
     /// The verdict that this reason alone leads to.
@@ -94,8 +103,10 @@ impl ReasonKind {
     pub fn word(self) -> Word {
         match self {
             Self::StripesLost => Word::Lost,
-            Self::StripesUnreachable => Word::Unreachable,
-            Self::StripesAtRisk | Self::LedgerLost | Self::LedgerBroken => Word::AtRisk,
+            Self::StripesUnreachable | Self::EmptyCatalog => Word::Unreachable,
+            Self::StripesAtRisk | Self::LedgerLost | Self::LedgerBroken | Self::OlderCatalog => {
+                Word::AtRisk
+            }
             Self::StripesUnknown | Self::NotSurveyed | Self::NodesAwaited => Word::NotKnownYet,
             Self::StripesDegraded
             | Self::NoNodes
@@ -108,7 +119,8 @@ impl ReasonKind {
             | Self::NodeTrouble
             | Self::CannotStore
             | Self::StoresThinly
-            | Self::LedgerFull => Word::Degraded,
+            | Self::LedgerFull
+            | Self::LedgerSlow => Word::Degraded,
         }
     }
 
@@ -136,6 +148,9 @@ impl ReasonKind {
             Self::LedgerLost => "ledger_lost",
             Self::LedgerBroken => "ledger_broken",
             Self::LedgerFull => "ledger_full",
+            Self::LedgerSlow => "ledger_slow",
+            Self::EmptyCatalog => "empty_catalog",
+            Self::OlderCatalog => "older_catalog",
         }
     }
 
@@ -198,6 +213,7 @@ pub(super) fn of_ledger(ledger: &LedgerKnown<'_>) -> Vec<Reason> {
         (ReasonKind::LedgerLost, ledger.lost.map(str::to_owned)),
         (ReasonKind::LedgerBroken, ledger.broken.map(str::to_owned)),
         (ReasonKind::LedgerFull, full),
+        (ReasonKind::LedgerSlow, ledger.slow.map(str::to_owned)),
     ];
     let reason = |(kind, sentence): (ReasonKind, Option<String>)| {
         Some(Reason { kind, node: None, count: 0, sentence: sentence? })
@@ -205,12 +221,21 @@ pub(super) fn of_ledger(ledger: &LedgerKnown<'_>) -> Vec<Reason> {
     found.into_iter().filter_map(reason).collect()
 }
 
+/// The reason that the coordinator's catalog is not that of its nodes.
+pub(super) fn of_other_catalog(other: &OtherCatalog<'_>) -> Reason {
+    let kind = match other.is_empty {
+        true => ReasonKind::EmptyCatalog,
+        false => ReasonKind::OlderCatalog,
+    };
+    Reason { kind, node: None, count: 0, sentence: other.reason.to_owned() }
+}
+
 /// Reasons that a start brings.
 pub(super) fn of_start(known: &Known<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let heard = known.nodes.iter().filter(|node| node.state != NodeState::Unknown).count();
     let expected = known.nodes.len() + known.never_heard.len();
-    if is_starting(known) && heard < expected {
+    if is_starting(known) {
         let sentence = format!(
             "the coordinator has just started and has heard {heard} of {expected} expected nodes"
         );
@@ -231,6 +256,12 @@ pub(super) fn of_start(known: &Known<'_>) -> Vec<Reason> {
 /// Reasons that lie in the nodes and in what they can take.
 pub(super) fn of_nodes(known: &Known<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
+    if known.other_catalog.is_some() {
+        // They heed another coordinator, or none, so that this one hears little
+        // of them: nothing is wrong with them for that.
+        known.nodes.iter().for_each(|node| of_node(node, &mut reasons));
+        return reasons;
+    }
     let expected = known.nodes.len() + known.never_heard.len();
     if expected == 0 {
         let sentence = "the cluster has no node: start one with --join".to_owned();
@@ -247,26 +278,10 @@ pub(super) fn of_nodes(known: &Known<'_>) -> Vec<Reason> {
         reasons.push(Reason { kind: ReasonKind::NodeNeverHeard, node: None, count, sentence });
     }
     for node in known.nodes {
-        let mut add = |kind, sentence: String| {
-            reasons.push(Reason { kind, node: Some(node.id.clone()), count: 1, sentence });
-        };
         if let Some((kind, sentence)) = of_state(node) {
-            add(kind, sentence);
+            reasons.push(Reason { kind, node: Some(node.id.clone()), count: 1, sentence });
         }
-        if node.state == NodeState::Online
-            && let Some(trouble) = &node.trouble
-        {
-            add(ReasonKind::NodeTrouble, format!("{}: {trouble}", node.id));
-        }
-        if let Some(refuses) = &node.refuses {
-            add(
-                ReasonKind::NodeRefuses,
-                format!("{} obeys another coordinator: {refuses}", node.id),
-            );
-        }
-        if let Some(refused) = &node.refused {
-            add(ReasonKind::NodeRefused, refused.clone());
-        }
+        of_node(node, &mut reasons);
     }
     if let Some(why) = known.cannot_store
         && expected > 0
@@ -282,6 +297,24 @@ pub(super) fn of_nodes(known: &Known<'_>) -> Vec<Reason> {
         reasons.push(Reason { kind: ReasonKind::StoresThinly, node: None, count: 0, sentence });
     }
     reasons
+}
+
+/// Adds the reasons that a node tells of itself, and why it is refused.
+fn of_node(node: &NodeKnown, reasons: &mut Vec<Reason>) {
+    let mut add = |kind, sentence: String| {
+        reasons.push(Reason { kind, node: Some(node.id.clone()), count: 1, sentence });
+    };
+    if node.state == NodeState::Online
+        && let Some(trouble) = &node.trouble
+    {
+        add(ReasonKind::NodeTrouble, format!("{}: {trouble}", node.id));
+    }
+    if let Some(refuses) = &node.refuses {
+        add(ReasonKind::NodeRefuses, format!("{} obeys another coordinator: {refuses}", node.id));
+    }
+    if let Some(refused) = &node.refused {
+        add(ReasonKind::NodeRefused, refused.clone());
+    }
 }
 
 fn of_state(node: &NodeKnown) -> Option<(ReasonKind, String)> {

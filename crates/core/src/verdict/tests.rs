@@ -25,6 +25,7 @@ struct Row {
     cannot_store: Option<&'static str>,
     stores_thinly: Option<&'static str>,
     ledger: LedgerKnown<'static>,
+    other_catalog: Option<OtherCatalog<'static>>,
 }
 
 fn well() -> Row {
@@ -39,6 +40,7 @@ fn well() -> Row {
         cannot_store: None,
         stores_thinly: None,
         ledger: LedgerKnown::default(),
+        other_catalog: None,
     }
 }
 
@@ -55,6 +57,7 @@ fn verdict(row: &Row) -> Verdict {
         cannot_store: row.cannot_store,
         stores_thinly: row.stores_thinly,
         ledger: row.ledger,
+        other_catalog: row.other_catalog,
     })
 }
 
@@ -68,6 +71,26 @@ fn with_ledger(change: impl FnOnce(&mut LedgerKnown<'static>)) -> Row {
     let mut row = well();
     change(&mut row.ledger);
     row
+}
+
+/// A catalog that is not that of its nodes, which look as if they were away.
+fn with_other_catalog(is_empty: bool) -> Row {
+    Row {
+        other_catalog: Some(OtherCatalog { reason: "a newer catalog exists", is_empty }),
+        stripes: StripeHealth { unreachable: 9, lost: 1, ..StripeHealth::default() },
+        nodes: vec![node("n1", NodeState::Unknown)],
+        never_heard: vec!["10.0.0.4:4001".to_owned()],
+        cannot_store: Some("n1 is away"),
+        ..well()
+    }
+}
+
+#[test]
+fn a_catalog_that_is_not_that_of_its_nodes_says_nothing_else() {
+    for is_empty in [false, true] {
+        let reasons = verdict(&with_other_catalog(is_empty)).reasons;
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+    }
 }
 
 #[test]
@@ -92,11 +115,23 @@ fn every_row_of_the_table_leads_to_its_word() {
         ),
         (ReasonKind::StripesDegraded, Word::Degraded, Row { thin_files: (2, 1), ..well() }),
         (ReasonKind::StripesAtRisk, Word::AtRisk, Row { thin_files: (2, 0), ..well() }),
+        (
+            ReasonKind::LedgerSlow,
+            Word::Degraded,
+            with_ledger(|ledger| ledger.slow = Some("no commit ends")),
+        ),
+        (ReasonKind::OlderCatalog, Word::AtRisk, with_other_catalog(false)),
+        (ReasonKind::EmptyCatalog, Word::Unreachable, with_other_catalog(true)),
         (ReasonKind::NotSurveyed, Word::NotKnownYet, Row { is_surveyed: false, ..well() }),
         (
             ReasonKind::NodesAwaited,
             Word::NotKnownYet,
             Row { uptime_ms: 3_000, ..in_state(NodeState::Unknown) },
+        ),
+        (
+            ReasonKind::CannotStore,
+            Word::Degraded,
+            Row { uptime_ms: 3_000, cannot_store: Some("n2 is full"), ..well() },
         ),
         (ReasonKind::NoNodes, Word::Degraded, Row { nodes: Vec::new(), ..well() }),
         (

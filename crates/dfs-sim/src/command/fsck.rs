@@ -1,6 +1,6 @@
 //! `fsck`: what lies on the nodes against what the catalog knows.
 
-use dfs_core::api::{ClusterStatus, UnknownCopy};
+use dfs_core::api::{ClusterStatus, Reason, ReasonKind, UnknownCopy};
 use dfs_core::data::chunk::ChunkHeader;
 use dfs_core::id::{ClusterId, Handle};
 use futures_util::stream::{self, StreamExt};
@@ -114,6 +114,14 @@ fn place(header: &ChunkHeader) -> String {
 }
 
 fn summary(status: &ClusterStatus, found: &[Found]) -> Vec<String> {
+    let is_of_catalog = |reason: &Reason| {
+        matches!(reason.kind, ReasonKind::OlderCatalog | ReasonKind::EmptyCatalog)
+    };
+    if status.verdict.reasons.iter().any(is_of_catalog) {
+        let text = "this catalog is not that of the nodes (see status): they do not report to this \
+                    coordinator what they hold";
+        return vec![text.to_owned()];
+    }
     let bytes: u64 = found.iter().map(|found| found.copy.stored_bytes).sum();
     let mut lines = vec![match found.len() {
         0 => "the nodes that were heard hold no chunk that the catalog does not know".to_owned(),

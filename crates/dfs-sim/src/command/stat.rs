@@ -113,7 +113,7 @@ fn state(info: &FileInfo) -> String {
             "unreachable: it cannot be read until nodes come back that hold its copies".into()
         }
         Condition::Lost => "lost: it cannot be rebuilt from any copy that exists".into(),
-        Condition::Unknown => "unknown: nodes have not reported yet what they hold".into(),
+        Condition::Unknown => "unknown: nodes have not reported what they hold".into(),
     }
 }
 

@@ -41,6 +41,8 @@ fn rescue(cluster: &mut Cluster, bytes: &[u8]) {
     // The outcome of a change that came between is not known.
     assert!(answer["files"] == 1 || answer["files"] == 2, "{answer}");
     cluster.coordinator().end_by(Signal::INT);
+    // Where the folder still stands, it goes out of the way.
+    let _ = fs::rename(cluster.path("coord"), cluster.path("lost"));
     fs::rename(&target, cluster.path("coord")).expect("it can be moved");
     cluster.start_coordinator();
     cluster.wait_until_online(3);
@@ -77,6 +79,34 @@ fn a_ledger_that_another_file_replaced_is_missed() {
     fs::copy(&ledger, &copy).expect("it can be copied");
     fs::rename(&copy, &ledger).expect("it can be replaced");
     acknowledges_nothing(&cluster, &bytes);
+}
+
+#[test]
+fn a_backup_that_is_copied_over_the_running_ledger_is_missed_and_left_alone() {
+    let (mut cluster, bytes) = with_a_file();
+    let ledger = cluster.path("coord").join("catalog.redb");
+    cluster.coordinator().end_by(Signal::INT);
+    let backup = fs::read(&ledger).expect("it can be read");
+    cluster.start_coordinator();
+    cluster.wait_until_online(3);
+    // The file at the path stays the same one: only its content changes.
+    fs::write(&ledger, &backup).expect("it can be written");
+    // The first change hears of it, of whatever kind it is.
+    cluster.run(&["mv", "a", "b", "--retry-for", "0s"]).ended(3);
+    acknowledges_nothing(&cluster, &bytes);
+    rescue(&mut cluster, &bytes);
+    let left = fs::read(cluster.path("lost").join("catalog.redb")).expect("it is there");
+    assert!(left == backup, "nothing is written into what stands there now");
+}
+
+#[test]
+fn a_ledger_that_is_cut_short_or_emptied_is_missed() {
+    for content in [Vec::new(), vec![0; 1 << 20]] {
+        let (cluster, bytes) = with_a_file();
+        let ledger = cluster.path("coord").join("catalog.redb");
+        fs::write(&ledger, &content).expect("it can be written");
+        acknowledges_nothing(&cluster, &bytes);
+    }
 }
 
 #[test]

@@ -230,7 +230,12 @@ impl Disk for RealDisk {
         let volume = rustix::fs::statvfs(&self.root)
             .map_err(|error| name_error(error.into(), &self.root.display()))?;
         let total = volume.f_blocks.saturating_mul(volume.f_frsize);
-        let free = volume.f_bavail.saturating_mul(volume.f_frsize);
+        // A volume that counts its files and has none left takes nothing new.
+        let takes_files = volume.f_files == 0 || volume.f_favail > 0;
+        let free = match takes_files {
+            true => volume.f_bavail.saturating_mul(volume.f_frsize),
+            false => 0,
+        };
         Ok(match self.quota.room() {
             None => Space { total, free: free.min(total) },
             Some((bytes_max, left)) => {

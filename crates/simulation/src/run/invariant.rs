@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dfs_core::api::{ChunkMap, ClusterStatus, CopyAt, Lookup, NodeState, NodeStatus};
+use dfs_core::api::{
+    ChunkMap, ClusterStatus, CopyAt, Lookup, NodeState, NodeStatus, Reason, ReasonKind,
+};
 use dfs_core::catalog::Catalog;
 use dfs_core::id::{ClusterId, Handle};
 
@@ -233,6 +235,11 @@ impl Run<'_> {
             return;
         }
         let Some(status) = self.status().await else { return };
+        let is_older = |reason: &Reason| reason.kind == ReasonKind::OlderCatalog;
+        if status.verdict.reasons.iter().any(is_older) {
+            // Its nodes heed a newer catalog, and may have deleted since.
+            return;
+        }
         let is_online = |node: &&NodeStatus| node.state == NodeState::Online;
         for node in status.nodes.iter().filter(is_online).map(|node| node.id.to_string()) {
             let host = self.world.host(&node);

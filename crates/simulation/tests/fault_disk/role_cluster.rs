@@ -4,11 +4,15 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use dfs_core::api::{CoordinatorService, NodeState, ReasonKind, Remove, Word};
+use dfs_core::api::{
+    ClusterStatus, CoordinatorService, Lookup, NodeState, ReasonKind, Remove, Word,
+};
 use dfs_core::ledger::{LEDGER_FILE, Ledger};
 use dfs_core::policy::ParitySpec;
 use dfs_simulation::World;
-use dfs_simulation::cluster::{COORDINATOR, Cluster, ClusterSettings};
+use dfs_simulation::cluster::{
+    COORDINATOR, Cluster, ClusterSettings, file_name, options, seekable,
+};
 use dfs_simulation::disk::Call;
 use dfs_simulation::oracle::sample_bytes;
 
@@ -240,8 +244,8 @@ fn a_coordinator_whose_ledger_is_gone_acknowledges_nothing_and_serves_reads() {
         let disk = cluster.host(COORDINATOR).disk().clone();
         let ledger = disk.take_away(LEDGER_FILE).expect("it is there");
         // The first change after an idle time, before any look.
-        let error = remove(&cluster, "gone").await.expect_err("it is in memory only");
-        assert_eq!(error.kind, Kind::NotKnown, "{error}");
+        let error = remove(&cluster, "gone").await.expect_err("it would be in memory only");
+        assert_eq!(error.kind, Kind::Unavailable, "{error}");
         let error = cluster.put("late", b"bytes").await.expect_err("nothing is taken");
         assert_eq!(error.kind, Kind::Unavailable, "{error}");
         assert!(error.message.contains("catalog rescue"), "it names the way out: {error}");
@@ -255,7 +259,7 @@ fn a_coordinator_whose_ledger_is_gone_acknowledges_nothing_and_serves_reads() {
         cluster.wait_for("new run", MINUTE, |status| status.run != run).await;
         cluster.wait_until_heard().await;
         cluster.put("late", b"bytes").await.expect("it is back");
-        assert_eq!(cluster.get_error("gone").await.kind, Kind::NotFound, "the change was kept");
+        assert!(cluster.get("gone").await.expect("it was not removed") == b"bytes");
         check_all(&cluster, &files).await;
     });
 }
@@ -279,6 +283,70 @@ fn every_way_to_lose_the_ledger_is_seen_within_two_heartbeats() {
             check_all(&cluster, &files).await;
         });
     }
+}
+
+#[test]
+fn a_disk_of_the_catalog_that_takes_nothing_is_told_of_before_anybody_stores() {
+    World::run(13, async |world| {
+        let cluster = Cluster::start(world, patient()).await;
+        let files = put_some(&cluster).await;
+        cluster.pass(MINUTE).await;
+        let disk = cluster.host(COORDINATOR).disk().clone();
+        disk.fail_next(Call::Sync, ErrorKind::Other, u32::MAX);
+        cluster.pass(Duration::from_secs(7)).await;
+        let status = cluster.status().await;
+        assert_eq!(status.verdict.reasons[0].kind, ReasonKind::LedgerBroken);
+        check_all(&cluster, &files).await;
+        disk.fail_next(Call::Sync, ErrorKind::Other, 0);
+        cluster.wait_for("well", MINUTE, |status| status.verdict.word == Word::AllWell).await;
+        cluster.put("late", b"bytes").await.expect("it works again");
+    });
+}
+
+#[test]
+fn a_disk_of_the_catalog_that_does_not_answer_is_told_of() {
+    World::run(14, async |world| {
+        let cluster = Cluster::start(world, patient()).await;
+        let files = put_some(&cluster).await;
+        let host = cluster.host(COORDINATOR);
+        host.set_disk_latency_us(40_000_000);
+        let put = cluster.begin_put(seekable(b""), options("late"));
+        cluster.pass(Duration::from_secs(5)).await;
+        let status = cluster.status().await;
+        assert_eq!(status.verdict.reasons[0].kind, ReasonKind::LedgerSlow, "{:?}", status.verdict);
+        let begun = tokio::time::Instant::now();
+        let name = file_name(&files[0].0);
+        let lookup = Lookup { name, version: None, first_stripe: 0 };
+        let error = cluster.coordinator().lookup(lookup).await.expect_err("it may be taken back");
+        assert!(error.message.contains("does not finish a commit"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+        host.set_disk_latency_us(0);
+        drop(put);
+        cluster.wait_for("well", 2 * MINUTE, |status| status.verdict.word == Word::AllWell).await;
+        check_all(&cluster, &files).await;
+    });
+}
+
+#[test]
+fn a_folder_of_a_node_that_cannot_be_read_counts_as_gone_and_is_repaired() {
+    World::run(15, async |world| {
+        let settings = ClusterSettings { repair_after: MINUTE, ..patient() };
+        let cluster = Cluster::start(world, settings).await;
+        let files = put_some(&cluster).await;
+        let disk = cluster.host("n2").disk().clone();
+        // As after `chmod 000` of the folder, or on a device that answers nothing.
+        disk.fail_next(Call::Open, ErrorKind::PermissionDenied, u32::MAX);
+        cluster.pass(Duration::from_secs(7)).await;
+        let is_gone = |status: &ClusterStatus| {
+            status.verdict.reasons.iter().any(|reason| reason.kind == ReasonKind::VolumeGone)
+        };
+        let status = cluster.status().await;
+        assert!(is_gone(&status), "{:?}", status.verdict);
+        cluster.wait_for("repair", 5 * MINUTE, |status| status.health.degraded == 0).await;
+        check_all(&cluster, &files).await;
+        disk.fail_next(Call::Open, ErrorKind::PermissionDenied, 0);
+        cluster.wait_for("well", MINUTE, |status| status.verdict.word == Word::AllWell).await;
+    });
 }
 
 #[test]

@@ -42,6 +42,15 @@ impl Store {
         }
     }
 
+    /// True when a file of another folder than the identity's can be opened,
+    /// or is not there for certain.
+    pub(in crate::node) fn opens_a_file(&self) -> bool {
+        match self.env.disk.open(&format!("{}/{LOOK}", path::DRAFTS), Access::Random) {
+            Ok(_) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
     fn write_look(&self) -> io::Result<()> {
         let disk = &*self.env.disk;
         let path = format!("{}/{LOOK}", path::DRAFTS);
