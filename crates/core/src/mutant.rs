@@ -48,6 +48,8 @@ pub enum Mutant {
     NeverLooksAtVolume,
     /// A coordinator never looks whether its ledger is still at its path.
     NeverLooksAtLedger,
+    /// A coordinator never looks whether its ledger was written over.
+    NeverLooksIntoLedger,
     /// A command is applied before it is seen that the ledger's disk is full.
     AppliesBeforeReserve,
     /// The answer to a commit is not kept: its repeat finds no upload, and
@@ -133,7 +135,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::DropFileSync,
         Self::DropDirSync,
         Self::DropLedgerSync,
@@ -151,6 +153,7 @@ impl Mutant {
         Self::TrimEarly,
         Self::NeverLooksAtVolume,
         Self::NeverLooksAtLedger,
+        Self::NeverLooksIntoLedger,
         Self::NeverLooksAtRoom,
         Self::RepeatsOldCount,
         Self::AppliesBeforeReserve,

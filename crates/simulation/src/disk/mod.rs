@@ -264,6 +264,12 @@ impl MemoryDisk {
         self.state().tree.put_back(path, taken.0);
     }
 
+    /// Gives a file other bytes while somebody has it open, and leaves it the
+    /// same file (F27): an operator's `cp` onto it. False when there is none.
+    pub fn write_over(&self, path: &str, bytes: &[u8]) -> bool {
+        self.state().tree.write_over(path, bytes)
+    }
+
     /// Replaces all that is on this disk by a copy of all that is on
     /// `source`: a copied or swapped folder (F18). Handles die.
     pub fn copy_from(&self, source: &MemoryDisk) {

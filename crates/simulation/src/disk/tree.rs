@@ -298,6 +298,19 @@ impl Tree {
         self.unsynced.remove(path);
     }
 
+    /// Gives a file other bytes, durably, while it stays the same file: `cp` onto
+    /// it. Who has it open sees them. False when there is no such file.
+    pub(super) fn write_over(&mut self, path: &str, bytes: &[u8]) -> bool {
+        let Some(inode) = self.file(path) else { return false };
+        let mut body = inode.lock();
+        self.used -= body.space();
+        body.image.set_len(bytes.len());
+        body.image.write(0, bytes);
+        body.image.sync();
+        self.used += body.space();
+        true
+    }
+
     fn next_number(&mut self) -> u64 {
         self.numbered += 1;
         self.numbered

@@ -1,6 +1,7 @@
 //! The coordinator's ledger is taken away from under it while it runs, as when
-//! its folder is moved, removed or unmounted. It comes back, or the operator
-//! has the catalog written to another folder and starts the coordinator there.
+//! its folder is moved, removed or unmounted, or it is written over. It comes
+//! back, or the operator has the catalog written to another folder and starts
+//! the coordinator there.
 
 use std::time::Duration;
 
@@ -23,23 +24,39 @@ const RESERVE_BYTES: (u64, u64) = (1 << 20, 16 << 20);
 /// reserve before the coordinator must know it: it looks once a heartbeat.
 const FULL_KNOWN_MS: u64 = 15_000;
 
-/// A ledger that is gone from its path.
+/// A ledger that no start would find.
 #[derive(Debug)]
 pub(super) struct LostLedger {
-    taken: TakenAway,
+    how: Lost,
     since_ms: u64,
 }
 
+/// How a ledger was lost, and what brings it back.
+#[derive(Debug)]
+enum Lost {
+    /// It is gone from its path.
+    TakenAway(TakenAway),
+    /// Other bytes stand in the same file; these stood there before.
+    WrittenOver(Vec<u8>),
+}
+
 impl Run<'_> {
-    /// Takes the ledger away for `lasts`, and brings it back or rescues it.
+    /// Takes the ledger away for `lasts`, or writes over it, and brings it back
+    /// or rescues it.
     pub(super) async fn lose_ledger(&self, number: usize, lasts: Duration) {
         let disk = self.world.host(COORDINATOR).disk().clone();
         // Another fault may have taken it already.
-        let Some(taken) = disk.take_away(LEDGER_FILE) else {
-            return self.world.pass(lasts).await;
+        let mut rng = Rng::derive(self.world.seed(), &format!("way to lose the ledger {number}"));
+        let how = match rng.chance(1, 2) {
+            true => disk.take_away(LEDGER_FILE).map(Lost::TakenAway),
+            false => disk.read_file(LEDGER_FILE).map(|bytes| {
+                disk.write_over(LEDGER_FILE, &vec![0; bytes.len()]);
+                Lost::WrittenOver(bytes)
+            }),
         };
+        let Some(how) = how else { return self.world.pass(lasts).await };
         let since_ms = trace::elapsed_ms();
-        *self.lost_ledger.borrow_mut() = Some(LostLedger { taken, since_ms });
+        *self.lost_ledger.borrow_mut() = Some(LostLedger { how, since_ms });
         self.world.pass(lasts / 2).await;
         let mut rng = Rng::derive(self.world.seed(), &format!("ledger and start {number}"));
         if rng.chance(1, 2) {
@@ -55,10 +72,17 @@ impl Run<'_> {
         }
     }
 
-    /// Puts the ledger's file back at its path, where it was taken away.
+    /// Puts the ledger's file back as it was, where it was lost.
     pub(super) fn put_ledger_back(&self) {
-        if let Some(lost) = self.lost_ledger.borrow_mut().take() {
-            self.world.host(COORDINATOR).disk().put_back(LEDGER_FILE, lost.taken);
+        let host = self.world.host(COORDINATOR);
+        match self.lost_ledger.borrow_mut().take().map(|lost| lost.how) {
+            None => {}
+            Some(Lost::TakenAway(taken)) => host.disk().put_back(LEDGER_FILE, taken),
+            Some(Lost::WrittenOver(bytes)) => {
+                // A process that had it open writes nothing into it any more.
+                host.kill();
+                host.disk().write_over(LEDGER_FILE, &bytes);
+            }
         }
     }
 
