@@ -26,7 +26,7 @@ use crate::mutant::{Mutant, is_planted};
 
 /// The most commands that wait; beyond it, proposers wait.
 const QUEUE_COMMANDS_MAX: usize = 4096;
-/// How long a reader waits for what it saw to be durable. It is much less than
+/// How long a client that reads waits for what it saw to be durable. It is much less than
 /// clients wait for an answer, so that they learn the reason.
 const READ_WAIT_MAX: Duration = Duration::from_secs(4);
 /// A commit that takes longer than this is worth telling.
@@ -131,6 +131,28 @@ impl Door {
         self.wait_durable(state.batches).await
     }
 
+    /// As [`Self::read`], for a client, which learns soon why it has to wait.
+    ///
+    /// # Errors
+    /// As [`Self::settle_soon`].
+    pub(crate) async fn read_soon<T>(&self, look: impl FnOnce(&Catalog) -> T) -> Result<T> {
+        let (seen, state) = self.look(look);
+        self.settle_soon(state).await?;
+        Ok(seen)
+    }
+
+    /// As [`Self::settle`], for a client.
+    ///
+    /// # Errors
+    /// `Unavailable` when the door is closed, and when the disk does not
+    /// finish a commit within [`READ_WAIT_MAX`].
+    pub(crate) async fn settle_soon(&self, state: Seen) -> Result<()> {
+        timeout(READ_WAIT_MAX, self.settle(state)).await.unwrap_or_else(|_| {
+            let text = format!("{SLOW_DISK}: what was read may be taken back, so nothing is told");
+            Err(Error::new(Kind::Unavailable, text))
+        })
+    }
+
     /// Reads the catalog for a decision of the coordinator's own, which tells
     /// nobody anything before a command of its own is durable.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
@@ -212,14 +234,9 @@ impl Door {
             // What was seen above that was taken back.
             Progress::Ended { batches, .. } => Some(*batches >= seen),
         };
-        match timeout(READ_WAIT_MAX, self.progress.until(is_durable)).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false) | Err(_)) => Err(not_done(&self.reason())),
-            Err(_) => {
-                let text =
-                    format!("{SLOW_DISK}: what was read may be taken back, so nothing is told");
-                Err(Error::new(Kind::Unavailable, text))
-            }
+        match self.progress.until(is_durable).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(not_done(&self.reason())),
         }
     }
 

@@ -78,23 +78,27 @@ impl Coordinator {
     /// True for a member that answers and cannot note that it is adopted. It
     /// grants no lease and heeds no order, but readers may read what it holds.
     fn is_unadoptable(&self, info: &NodeInfo) -> bool {
-        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
-        let Some(member) = known.filter(|member| member.folder == info.folder) else {
-            return false;
-        };
+        let Some(index) = self.member_of(info) else { return false };
         let state = self.state();
-        state.members.get(member.index).is_some_and(|live| live.unadoptable.is_some())
+        state.members.get(index).is_some_and(|live| live.unadoptable.is_some())
+    }
+
+    /// The member that a node is, by its name and its folder.
+    fn member_of(&self, info: &NodeInfo) -> Option<NodeIndex> {
+        self.door.peek(|catalog| {
+            let member = catalog.member_by_id(&info.id)?;
+            (member.folder == info.folder).then_some(member.index)
+        })
     }
 
     /// Notes a member that was told of a newer catalog than this one. It is
     /// there, readers may try it, and what it holds is not known here.
     fn note_stranger(&self, heartbeat: &Heartbeat) {
         let info = &heartbeat.info;
-        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
-        let Some(member) = known.filter(|member| member.folder == info.folder) else { return };
+        let Some(index) = self.member_of(info) else { return };
         let now_ms = self.now_ms();
         let mut state = self.state();
-        if let Some(live) = state.members.live.get_mut(&member.index) {
+        if let Some(live) = state.members.live.get_mut(&index) {
             live.health.heard(now_ms, info.session);
             live.space = heartbeat.space;
             live.version.clone_from(&info.version);
@@ -105,11 +109,10 @@ impl Coordinator {
 
     /// Notes that a member speaks that was not adopted yet.
     fn note_spoken(&self, info: &NodeInfo) {
-        let known = self.door.peek(|catalog| catalog.member_by_id(&info.id).cloned());
-        let Some(member) = known.filter(|member| member.folder == info.folder) else { return };
+        let Some(index) = self.member_of(info) else { return };
         let now_ms = self.now_ms();
         let mut state = self.state();
-        if let Some(live) = state.members.live.get_mut(&member.index) {
+        if let Some(live) = state.members.live.get_mut(&index) {
             live.reach.note_spoken(now_ms, info.session);
             if live.reach.cut_off().is_some() {
                 live.health.heard(now_ms, info.session);

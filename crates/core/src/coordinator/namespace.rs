@@ -21,7 +21,8 @@ impl Coordinator {
         }
         let name = FileName::new(request.path).map_err(invalid)?;
         if request.is_dry_run {
-            let size = self.door.read(|catalog| catalog.file(&name).map(|file| file.size)).await?;
+            let size =
+                self.door.read_soon(|catalog| catalog.file(&name).map(|file| file.size)).await?;
             let bytes = size.ok_or_else(|| not_found(&name))?;
             return Ok(Removed { files: 1, bytes });
         }

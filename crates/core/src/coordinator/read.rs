@@ -31,7 +31,7 @@ impl Coordinator {
         self.check_answers()?;
         let name = &request.name;
         let now_ms = self.now_ms();
-        let found = self.door.read(|catalog| {
+        let found = self.door.read_soon(|catalog| {
             let file = catalog.file(name).ok_or_else(|| not_found(name))?;
             if let Some(version) = request.version
                 && version != file.id
@@ -98,7 +98,7 @@ impl Coordinator {
         if request.after.is_some() && lines.len() > 1 && is_planted(Mutant::ListingSkipsOne) {
             lines.remove(0);
         }
-        self.door.settle(seen).await?;
+        self.door.settle_soon(seen).await?;
         let mut entries = Vec::with_capacity(lines.len());
         for line in lines {
             entries.push(match line {
@@ -145,7 +145,7 @@ impl Coordinator {
             after = last;
             tokio::time::sleep(SLICE_PAUSE).await;
         };
-        self.door.settle(seen).await?;
+        self.door.settle_soon(seen).await?;
         Ok(Usage {
             files: totals.files,
             chunks: totals.chunks,
@@ -167,7 +167,7 @@ impl Coordinator {
                 let standings = self.standings(&state);
                 file.map(|file| counting.go_on(catalog, &state, &standings, file, now_ms)).is_some()
             });
-            self.door.settle(seen).await?;
+            self.door.settle_soon(seen).await?;
             if !is_there {
                 break;
             }

@@ -92,7 +92,7 @@ impl Coordinator {
             }
             page
         };
-        self.door.read(list).await
+        self.door.read_soon(list).await
     }
 
     /// See [`crate::api::CoordinatorService::release_kept`].

@@ -40,6 +40,10 @@ impl Run<'_> {
         };
         let sentence = status.verdict.sentence();
         let is_online = status.nodes.iter().all(|node| node.state == NodeState::Online);
+        if !is_online {
+            // What the node that is away holds may be what is missing.
+            truth.lacking_ms = Some(now_ms);
+        }
         // Forged copies are missing, and look as if they were there.
         let is_forged = self.scenario.faults.iter().any(|fault| fault.what == FaultKind::ForgeCopy);
         if is_online
