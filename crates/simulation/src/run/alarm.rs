@@ -40,28 +40,22 @@ impl Run<'_> {
         };
         let sentence = status.verdict.sentence();
         let is_online = status.nodes.iter().all(|node| node.state == NodeState::Online);
-        if !is_online {
-            // What the node that is away holds may be what is missing.
-            truth.lacking_ms = Some(now_ms);
-        }
         // Forged copies are missing, and look as if they were there.
         let is_forged = self.scenario.faults.iter().any(|fault| fault.what == FaultKind::ForgeCopy);
-        if is_online
-            && !is_forged
-            && status.verdict.reasons.iter().any(|reason| is_alarm(reason.kind))
-        {
-            let made_ms = self.world.net().last_made_ms();
-            if !self.is_whole().await {
-                truth.lacking_ms = Some(now_ms);
-            }
-            let since_ms = made_ms.max(truth.lacking_ms.unwrap_or(now_ms));
-            if now_ms - since_ms.min(now_ms) > COUNT_TIME_MAX_MS * factor {
-                let text = format!(
-                    "the verdict is {sentence:?}, every node is online, and every copy is there"
-                );
-                self.violates("I14", text);
-                return;
-            }
+        let alarms = status.verdict.reasons.iter().any(|reason| is_alarm(reason.kind));
+        // The time is counted from the last look that an alarm was right at, or
+        // that found none.
+        if !alarms || !is_online || is_forged || !self.is_whole().await {
+            truth.lacking_ms = Some(now_ms);
+        }
+        let made_ms = self.world.net().last_made_ms();
+        let since_ms = made_ms.max(truth.lacking_ms.unwrap_or(now_ms));
+        if now_ms - since_ms.min(now_ms) > COUNT_TIME_MAX_MS * factor {
+            let text = format!(
+                "the verdict is {sentence:?}, every node is online, and every copy is there"
+            );
+            self.violates("I14", text);
+            return;
         }
         if status.health.full == 0 || status.health.lacking() > 0 {
             return;

@@ -48,8 +48,7 @@ pub(super) struct Truth {
     /// Copies that layouts name and that are not there.
     pub(super) missing: BTreeMap<(NodeIndex, Handle), u64>,
     counted_ms: u64,
-    /// When a copy was last found to lack while every node was online, or the
-    /// first look.
+    /// The last look that found no alarm, or one that was right, or the first.
     pub(super) lacking_ms: Option<u64>,
 }
 
