@@ -46,6 +46,9 @@ impl Run<'_> {
     pub(super) async fn lose_ledger(&self, number: usize, lasts: Duration) {
         let disk = self.world.host(COORDINATOR).disk().clone();
         // Another fault may have taken it already.
+        if self.lost_ledger.borrow().is_some() {
+            return self.world.pass(lasts).await;
+        }
         let mut rng = Rng::derive(self.world.seed(), &format!("way to lose the ledger {number}"));
         let how = match rng.chance(1, 2) {
             true => disk.take_away(LEDGER_FILE).map(Lost::TakenAway),
