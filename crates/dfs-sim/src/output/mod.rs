@@ -38,7 +38,7 @@ pub(crate) fn line(text: impl AsRef<str>) -> io::Result<()> {
 /// Writes a text of several lines.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn lines(text: &str) -> io::Result<()> {
     text.lines().try_for_each(line)
 }
@@ -65,7 +65,7 @@ pub(crate) fn take_trouble() -> Option<io::Error> {
 }
 
 /// Writes a note of one line for the person, beside the answer; escaped as
-/// [`line`].
+/// [`line()`].
 pub(crate) fn note(text: impl AsRef<str>) {
     write_note(&printable(text.as_ref()));
 }
