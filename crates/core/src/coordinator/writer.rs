@@ -248,6 +248,12 @@ impl Writer {
         let pool = self.env.pool.clone();
         self.told.note_busy(true);
         let (writer, batch, committed) = env::run(&*pool, Work::Disk, move || {
+            // Into a file that was written over meanwhile nothing is written:
+            // its next mark would hide that.
+            self.look_now();
+            if self.told.look().lost.is_some() {
+                return (self, batch, Ok(()));
+            }
             // Only relaxed durability leaves something for an idle moment.
             let committed = match is_idle {
                 true => self.ledger.sync(),

@@ -103,8 +103,7 @@ impl Head {
     }
 
     /// True when the file holds the marks that were written to it, and its last
-    /// byte, so that nobody has written over it. A single mark that cannot be
-    /// read is rot. Blocks.
+    /// byte, so that nobody has written over it. Blocks.
     ///
     /// # Errors
     /// Whatever the device says.
@@ -114,11 +113,7 @@ impl Head {
             .read_at(file.len()?.saturating_sub(1), &mut last)
             .and_then(|()| Ok([read_mark(file, 0)?, read_mark(file, 1)?]));
         match marks {
-            Ok(marks) => {
-                let mut pairs = marks.iter().zip(&self.marks);
-                let is_ours = pairs.all(|(mark, ours)| mark.is_none() || mark == ours);
-                Ok(is_ours && marks != [None, None])
-            }
+            Ok(marks) => Ok(marks == self.marks),
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
         }

@@ -72,7 +72,7 @@ impl Ledger {
             (!stands).then(|| {
                 // What stands there now may be a good backup.
                 self.backend.hold();
-                format!("its {LEDGER_FILE} was written over")
+                format!("its {LEDGER_FILE} was written over, or is damaged")
             })
         })
     }
