@@ -46,7 +46,7 @@ pub struct Client {
     env: Env,
     coordinator: Arc<dyn CoordinatorService>,
     settings: ClientSettings,
-    /// Where the coordinator is, for messages.
+    /// The coordinator's address, for messages.
     address: Option<Arc<str>>,
     buffers: Arc<buffer::FrameBuffers>,
     numbers: Arc<request::Numbers>,

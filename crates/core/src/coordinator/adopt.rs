@@ -5,10 +5,10 @@
 //! one proves that this one is an older copy. Then nothing is changed and
 //! nothing is deleted here, until an operator decides.
 //!
-//! A node that an older copy has adopted looks, to the newest catalog, like the
-//! proof of a newer one. So a run adopts its first node only once more than
-//! half of its members have said what they were told, and a node that is no
-//! member yet only while it leads.
+//! When an older copy adopts a node, the newest catalog later takes this node
+//! for the proof of a newer catalog. So a run adopts its first member only after
+//! more than half of its members have answered, and a new node only while it
+//! leads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ const LEASED_PAUSE: Duration = Duration::from_millis(500);
 const RENEWED_AFTER_MS: u64 = LEASE_MS + DRIFT_MS_MAX + 1_000;
 /// How long an adoption waits for the answers of other members.
 const KIN_WAIT_MAX: Duration = Duration::from_secs(1);
-/// After this time since the start, members are adopted though half of them or
-/// more have not answered: readers have to know what they hold.
+/// After this time since the start, members are adopted even when half of them
+/// or more have not answered. Readers need to know which copies they hold.
 const KIN_PATIENCE_MS: u64 = 10_000;
 
 /// Why a node was not adopted.
@@ -196,9 +196,9 @@ impl Coordinator {
         }
     }
 
-    /// True when this run may adopt a node that was told of no later catalog:
-    /// a member once no other is likely to have been told of one, a node that
-    /// is new here while this run leads.
+    /// Returns true when this run may adopt a node that knows no newer catalog.
+    /// A new node may be adopted while this run leads. A member may be adopted
+    /// once most members answered and none of them knows a newer catalog.
     async fn may_adopt(&self, info: &NodeInfo) -> bool {
         if self.door.peek(|catalog| catalog.member_by_id(&info.id).is_none()) {
             return self.leads();

@@ -26,12 +26,12 @@ use crate::mutant::{Mutant, is_planted};
 
 /// The most commands that wait; beyond it, proposers wait.
 const QUEUE_COMMANDS_MAX: usize = 4096;
-/// How long a client that reads waits for what it saw to be durable. It is much less than
-/// clients wait for an answer, so that they learn the reason.
+/// The time that a client's read waits until the state that it saw is durable.
+/// Clients wait longer for an answer, so they receive the reason.
 const READ_WAIT_MAX: Duration = Duration::from_secs(4);
-/// A commit that takes longer than this is worth telling.
+/// A call to the disk that takes longer than this is reported.
 const SLOW_AFTER: Duration = Duration::from_secs(3);
-/// What is told of it.
+/// The report about such a call.
 const SLOW_DISK: &str = "the disk of the coordinator's catalog does not finish a commit";
 
 /// Where commands go in and the catalog is read.
@@ -43,7 +43,7 @@ pub(crate) struct Door {
     position: Arc<AtomicU64>,
     /// What the writer found at its last look at the ledger.
     looked: Arc<Mutex<Looked>>,
-    /// When the writer's call to the disk began that goes on now.
+    /// The start of the writer's running call to the disk.
     busy_since: Arc<Mutex<Option<Instant>>>,
     /// The place of the ledger's file.
     place: Option<Place>,
@@ -131,7 +131,7 @@ impl Door {
         self.wait_durable(state.batches).await
     }
 
-    /// As [`Self::read`], for a client, which learns soon why it has to wait.
+    /// Reads for a client like [`Self::read`], with a time limit.
     ///
     /// # Errors
     /// As [`Self::settle_soon`].
@@ -141,7 +141,7 @@ impl Door {
         Ok(seen)
     }
 
-    /// As [`Self::settle`], for a client.
+    /// Waits for a client like [`Self::settle`], with a time limit.
     ///
     /// # Errors
     /// `Unavailable` when the door is closed, and when the disk does not
@@ -240,16 +240,16 @@ impl Door {
         }
     }
 
-    /// Waits until all that was applied is durable, though not for long, and
-    /// returns what takes the disk long, where something does.
+    /// Waits a short time until every applied batch is durable. Returns a report
+    /// when a call to the disk takes long.
     pub(crate) async fn why_slow(&self) -> Option<String> {
         let applied = self.batches();
         let is_caught_up = |progress: &Progress| match progress {
             Progress::Durable(batches) => (*batches >= applied).then_some(()),
-            // Then another reason is told.
+            // The closed door has a reason of its own.
             Progress::Ended { .. } => Some(()),
         };
-        // What is not durable yet may be told once it is known to take long.
+        // A report about a slow disk must not wait for that disk.
         let _ = timeout(SLOW_AFTER, self.progress.until(is_caught_up)).await;
         let busy_since = *self.busy_since.lock().unwrap_or_else(PoisonError::into_inner);
         let busy_for = busy_since.map(|since| since.elapsed()).filter(|time| *time >= SLOW_AFTER);

@@ -1,4 +1,4 @@
-//! Heartbeats of members: who may join, and what a node tells of itself.
+//! Heartbeats: checks who may join, and records the state that nodes report.
 
 use super::role::Coordinator;
 use crate::api::{Error, Heartbeat, HeartbeatReply, Kind, NodeInfo, NodeSpace, NodeState, Result};
@@ -91,8 +91,8 @@ impl Coordinator {
         })
     }
 
-    /// Notes a member that was told of a newer catalog than this one. It is
-    /// there, readers may try it, and what it holds is not known here.
+    /// Notes a member that knows a newer catalog. Readers may try this node, but
+    /// the coordinator does not know which copies it holds.
     fn note_stranger(&self, heartbeat: &Heartbeat) {
         let info = &heartbeat.info;
         let Some(index) = self.member_of(info) else { return };
@@ -107,7 +107,7 @@ impl Coordinator {
         }
     }
 
-    /// Notes that a member speaks that was not adopted yet.
+    /// Notes a heartbeat of a member that is not adopted yet.
     fn note_spoken(&self, info: &NodeInfo) {
         let Some(index) = self.member_of(info) else { return };
         let now_ms = self.now_ms();
@@ -232,26 +232,22 @@ impl Coordinator {
         Err(Error::new(Kind::WrongIdentity, refusal))
     }
 
-    /// Refuses a node that names the address of another one which is heard:
-    /// what is sent there reaches the other.
+    /// Refuses a node that advertises the address of another online node, because
+    /// calls to that address reach the other node.
     fn check_address(&self, info: &NodeInfo) -> Result<()> {
         let now_ms = self.now_ms();
-        let known = self.door.peek(|catalog| {
-            catalog.members().map(|member| (member.index, member.id.clone())).collect::<Vec<_>>()
+        let own = self.door.peek(|catalog| catalog.member_by_id(&info.id).map(|m| m.index));
+        let other = self.state().members.iter().find_map(|(index, live)| {
+            let has_it = Some(index) != own
+                && live.address == info.address
+                && live.health.state(now_ms) == NodeState::Online
+                && live.session.is_some_and(|session| session != info.session);
+            has_it.then_some(index)
         });
-        let state = self.state();
-        let has_it = |(index, id): &&(NodeIndex, NodeId)| {
-            *id != info.id
-                && state.members.get(*index).is_some_and(|live| {
-                    live.address == info.address
-                        && live.health.state(now_ms) == NodeState::Online
-                        && live.session.is_some_and(|session| session != info.session)
-                })
-        };
-        let Some((_, other)) = known.iter().find(has_it) else { return Ok(()) };
-        // A member may have taken over the address a moment ago: it asks again.
-        let is_member = known.iter().any(|(_, id)| *id == info.id);
-        let kind = if is_member { Kind::Unavailable } else { Kind::WrongIdentity };
+        let Some(other) = other else { return Ok(()) };
+        let other = self.node_name(other);
+        // A member that has just taken over the address only has to ask again.
+        let kind = if own.is_some() { Kind::Unavailable } else { Kind::WrongIdentity };
         Err(Error::new(
             kind,
             format!(

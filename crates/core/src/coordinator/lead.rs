@@ -48,7 +48,7 @@ struct State {
     is_stopping: bool,
     /// Addresses that are being adopted.
     adopting: BTreeSet<String>,
-    /// Members that said what they were told, which was no later catalog.
+    /// Members that answered and know no newer catalog.
     kin: BTreeSet<NodeId>,
 }
 
@@ -180,15 +180,15 @@ impl Coordinator {
         self.lead.changed.notify_waiters();
     }
 
-    /// Notes that a member was told of no later catalog.
+    /// Notes that a member answered and knows no newer catalog.
     pub(super) fn note_kin(&self, node: &NodeId) {
         self.lead.state().kin.insert(node.clone());
         self.lead.changed.notify_waiters();
     }
 
-    /// Returns once as many members were told of no later catalog as a run
-    /// needs to lead. A later run that acknowledged a change was known to one
-    /// of them at least.
+    /// Waits until as many members as a run needs to lead have answered and know
+    /// no newer catalog. At least one of them would know a newer run that
+    /// acknowledged a change.
     pub(super) async fn kin_is_known(&self) {
         loop {
             let changed = self.lead.changed.notified();

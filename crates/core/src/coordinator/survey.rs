@@ -68,8 +68,8 @@ impl ThinFiles {
         self.stored += 1;
     }
 
-    /// Returns those that no survey has seen, and the losses that the worst of
-    /// them tolerates.
+    /// Returns how many files no survey has seen yet, and how many losses the
+    /// worst of these files tolerates.
     pub(super) fn unseen(&self) -> (u64, i32) {
         (self.stored - self.surveyed, self.spares_min)
     }
@@ -258,7 +258,7 @@ impl Coordinator {
         before.map(|before| Change::between(before, &self.basis(state))).unwrap_or_default()
     }
 
-    /// What a survey is made from now.
+    /// Returns the state that a survey depends on.
     fn basis(&self, state: &State) -> Basis {
         let presence = &state.members.presence;
         let of = |(index, standing): (NodeIndex, Standing)| {
@@ -274,8 +274,7 @@ impl Coordinator {
         Basis { nodes, differing: state.members.differing() }
     }
 
-    /// Has the stripes looked over soon when a node is no longer what it was
-    /// when that was done last.
+    /// Wakes the survey when the state of a node changed since the last one.
     pub(super) fn look_again_if_changed(&self) {
         let change = self.changed_since_survey(&self.state());
         if !change.is_none() {
@@ -290,8 +289,8 @@ impl Coordinator {
         let is_hindered = self.lead.hindrance().is_some();
         let of = |live: &super::member::Live| {
             match Standing::of(&live.health, now_ms, repair_after_ms) {
-                // Nodes that heed a newer catalog's run are silent here, and
-                // say nothing of their copies.
+                // Nodes that obey the run of a newer catalog do not report their
+                // copies here, so their silence does not mean a loss.
                 Standing::Away | Standing::Gone if is_hindered => Standing::Unknown,
                 standing => standing,
             }

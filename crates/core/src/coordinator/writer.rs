@@ -71,7 +71,7 @@ pub(super) struct Told {
     pub(super) progress: Publisher<Progress>,
     pub(super) position: Arc<AtomicU64>,
     pub(super) looked: Arc<Mutex<Looked>>,
-    /// When the call to the disk began that goes on now.
+    /// The start of the running call to the disk.
     pub(super) busy_since: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn not_done(reason: &str) -> Error {
     Error::new(Kind::Unavailable, text)
 }
 
-/// What is told of a ledger whose file is not at its path as it was written.
+/// Returns the report about a ledger that was moved, removed or written over.
 pub(super) fn in_memory_only(lost: &str) -> String {
     format!(
         "THE CATALOG IS IN MEMORY ONLY: {lost}. Nothing is acknowledged, reads go on. Put the \
@@ -248,8 +248,8 @@ impl Writer {
         let pool = self.env.pool.clone();
         self.told.note_busy(true);
         let (writer, batch, committed) = env::run(&*pool, Work::Disk, move || {
-            // Into a file that was written over meanwhile nothing is written:
-            // its next mark would hide that.
+            // A commit into a file that was written over would write a valid
+            // mark there, and hide the loss from the next look.
             self.look_now();
             if self.told.look().lost.is_some() {
                 return (self, batch, Ok(()));

@@ -102,8 +102,8 @@ impl Head {
         self.marks.iter().flatten().copied().max().unwrap_or(0)
     }
 
-    /// True when the file holds the marks that were written to it, and its last
-    /// byte, so that nobody has written over it. Blocks.
+    /// Returns true when the file still holds both marks as written, and its last
+    /// byte. False means that the file was written over or cut short. Blocks.
     ///
     /// # Errors
     /// Whatever the device says.
@@ -119,8 +119,8 @@ impl Head {
         }
     }
 
-    /// Writes the last mark again and makes it durable: a disk that does not
-    /// take it takes no commit either. Blocks.
+    /// Writes the last mark again and makes it durable. When this fails, a commit
+    /// would fail too. Blocks.
     pub(super) fn try_disk(&self, file: &dyn File) -> Result<(), LedgerError> {
         let slot = usize::from(self.marks[1] > self.marks[0]);
         if let Some(commit) = self.marks[slot] {

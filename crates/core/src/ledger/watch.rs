@@ -4,8 +4,8 @@
 //! A folder that was removed, moved away or hidden under another mount leaves
 //! the open file as it was: commits go on to succeed, into a file that no
 //! start finds. Only a look at the path shows it. A backup that was copied over
-//! the open file leaves the file where it was: only a look at its head shows
-//! that the marks of the last commits are not those that were written.
+//! the open file leaves the file at its path. Only a look at its head shows
+//! that the marks of the last commits have changed.
 //!
 //! The reserve is space that the ledger's file has taken behind its end. No
 //! other file can use it, so what must go on when the disk is full (removals,

@@ -115,8 +115,8 @@ impl VolumeWatch {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some(format!("the data folder has lost its file {IDENTITY_FILE}: {fix}"))
             }
-            // One file that cannot be opened is the disk's trouble. Where no
-            // file can be, nobody can read a chunk.
+            // When only this file fails to open, chunks can still be read.
+            // When a file of another folder fails too, no chunk can be read.
             Err(error) if !store.opens_a_file() => {
                 Some(format!("the data folder cannot be read ({error}): {fix}"))
             }

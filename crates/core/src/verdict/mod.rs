@@ -72,14 +72,14 @@ pub struct Known<'a> {
     pub stores_thinly: Option<&'a str>,
     /// What is wrong with the coordinator's ledger.
     pub ledger: LedgerKnown<'a>,
-    /// Why the coordinator's catalog is not that of its nodes.
+    /// The reason why the catalog does not belong to the nodes, if it does not.
     pub other_catalog: Option<OtherCatalog<'a>>,
 }
 
-/// Why a coordinator's catalog is not that of its nodes.
+/// The reason why a coordinator's catalog does not belong to its nodes.
 #[derive(Debug, Clone, Copy)]
 pub struct OtherCatalog<'a> {
-    /// What was found, and the ways out.
+    /// The finding and the ways out.
     pub reason: &'a str,
     /// True when the coordinator began with an empty folder.
     pub is_empty: bool,
@@ -160,10 +160,10 @@ impl Stored {
 }
 
 impl Stored {
-    /// What a coordinator can say whose catalog is not that of its nodes.
+    /// The state of stored files where the catalog does not belong to the nodes.
     #[must_use]
     pub fn of_other_catalog() -> Self {
-        let sentence = "not known: this catalog is not that of the nodes".to_owned();
+        let sentence = "not known: this catalog does not belong to the nodes".to_owned();
         Self { sentence, ..Self::default() }
     }
 }

@@ -66,7 +66,7 @@ pub enum ReasonKind {
     LedgerSlow,
     /// The coordinator's folder was empty, and its nodes are of another cluster.
     EmptyCatalog,
-    /// A node was told of a newer catalog than the coordinator's.
+    /// A node knows a newer catalog than the coordinator has.
     OlderCatalog,
 }
 
@@ -221,7 +221,7 @@ pub(super) fn of_ledger(ledger: &LedgerKnown<'_>) -> Vec<Reason> {
     found.into_iter().filter_map(reason).collect()
 }
 
-/// The reason that the coordinator's catalog is not that of its nodes.
+/// Returns the reason of a catalog that does not belong to the nodes.
 pub(super) fn of_other_catalog(other: &OtherCatalog<'_>) -> Reason {
     let kind = match other.is_empty {
         true => ReasonKind::EmptyCatalog,

@@ -118,7 +118,7 @@ fn summary(status: &ClusterStatus, found: &[Found]) -> Vec<String> {
         matches!(reason.kind, ReasonKind::OlderCatalog | ReasonKind::EmptyCatalog)
     };
     if status.verdict.reasons.iter().any(is_of_catalog) {
-        let text = "this catalog is not that of the nodes (see status): they do not report to this \
+        let text = "this catalog does not belong to the nodes (see status): they do not report to this \
                     coordinator what they hold";
         return vec![text.to_owned()];
     }

@@ -37,11 +37,11 @@ pub(super) struct StripeWrite<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// Copies that were set aside, on their way to whoever sends them anew. There
-/// is room for every copy of the pass, and each is set aside once at most.
+/// The queue of copies that were set aside and must be sent again. It has room
+/// for every copy of the pass, and each copy is set aside at most once.
 type SetAside = mpsc::Sender<(usize, CopyFailure)>;
 
-/// What one pass over a stripe came to.
+/// The outcome of one pass over a stripe.
 struct Pass<'a> {
     /// By slot, for those that were read or coded to their end.
     seals: Vec<(usize, ChunkSeal)>,

@@ -42,8 +42,8 @@ impl Store {
         }
     }
 
-    /// True when a file of another folder than the identity's can be opened,
-    /// or is not there for certain.
+    /// Returns true when a file outside the root of the data folder can be opened,
+    /// or certainly does not exist.
     pub(in crate::node) fn opens_a_file(&self) -> bool {
         match self.env.disk.open(&format!("{}/{LOOK}", path::DRAFTS), Access::Random) {
             Ok(_) => true,
